@@ -1,0 +1,1 @@
+"""What people run: the `pipeline` command line, and the Spark programs behind it."""

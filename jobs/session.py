@@ -1,0 +1,97 @@
+"""The SparkSession of our jobs, and what keeps it from starting: Java is looked for before anything else happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import errors
+from pipeline.errors import DatasetError, SetupError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_MIN_JAVA = 17
+_FIX = "install one, for example with 'apt-get install openjdk-17-jre-headless', or set JAVA_HOME to one"
+_OURS = re.compile(r"pipeline\.errors\.(\w+): (.+)")
+
+
+def check_java() -> None:
+    """Raises SetupError with the fix when there is no Java, or one that is too old for Spark."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if not java or not Path(java).exists():
+        where = f"JAVA_HOME is {home!r}, which has no bin/java" if home else "no 'java' is on the PATH"
+        raise SetupError(f"Spark needs Java {_MIN_JAVA} or newer, and {where}; {_FIX}")
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if not found or int(found[1]) < _MIN_JAVA:
+        version = found[1] if found else said.strip().split("\n")[0][:80]
+        raise SetupError(f"Spark needs Java {_MIN_JAVA} or newer, and {java!r} is version {version}; {_FIX}")
+
+
+@contextmanager
+def spark_session(app: str, *, master: str | None = None) -> Iterator[SparkSession]:
+    """A session with the "huggingface" format registered; `master` is Spark's, by default all local cores.
+
+    Under `spark-submit` the cluster's own master and settings hold. Raises SetupError without a usable Java.
+    """
+    check_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    from pyspark.sql import SparkSession
+
+    import spark_datasource
+
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    builder = SparkSession.builder.appName(app)
+    if master or not submitted:
+        builder = builder.master(master or "local[*]")
+    if not submitted and (master or "local").startswith("local"):
+        for key, value in _LOCAL.items():
+            builder = builder.config(key, value)
+    spark = builder.config("spark.sql.execution.arrow.maxBytesPerBatch", "16m").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    spark_datasource.register(spark)
+    try:
+        with _our_errors():
+            yield spark
+    finally:
+        spark.stop()
+
+
+_LOCAL = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "2g",
+    "spark.log.level": "ERROR",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "8",
+}
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """Raise again as itself an error of ours that Spark wrapped into one of its own."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except Exception as err:
+        if (ours := unwrap(err)) is not None:
+            raise ours from err
+        raise
+
+
+def unwrap(err: BaseException) -> DatasetError | None:
+    """The error of ours in the text of one of Spark's; `None` when it holds none."""
+    found = _OURS.search(str(err))
+    kind = getattr(errors, found[1], None) if found else None
+    return kind(found[2].strip()) if found and isinstance(kind, type) and issubclass(kind, DatasetError) else None

@@ -1,0 +1,18 @@
+"""The core: datasets as lists of Parquet files at a commit. It knows nothing of Spark, and imports nothing until it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.streaming import stream
+
+__all__ = ["stream"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "stream":
+        from pipeline.streaming import stream
+
+        return stream
+    raise AttributeError(f"module 'pipeline' has no attribute {name!r}")

@@ -1,0 +1,170 @@
+"""The dataset card: YAML that machines read, Markdown that people write; we change only what is ours.
+
+Ours in the YAML are the entries of `configs` and `dataset_info` for the config that is written. Ours in the Markdown is a
+section between two marker comments. Everything else stays as it was. The card takes plain values, no types from floors above.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from pipeline.errors import OptionError
+
+_FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)(?:\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_BEGIN, _END = "<!-- pipeline:begin -->", "<!-- pipeline:end -->"
+_SECTION = re.compile(re.escape(_BEGIN) + r".*?" + re.escape(_END) + r"\n?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigEntry:
+    """One entry of the card's `configs`; `data_files` is (split, patterns) in the card's order."""
+
+    name: str
+    data_files: tuple[tuple[str, tuple[str, ...]], ...]
+    data_dir: str | None = None
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitInfo:
+    """One split's numbers; `num_bytes` as Arrow holds the rows."""
+
+    num_examples: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A parsed README: `meta` is its YAML mapping, `body` the Markdown after it."""
+
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    body: str = ""
+    configs: tuple[ConfigEntry, ...] = ()
+
+    def info(self, config: str) -> Mapping[str, Any] | None:
+        """The card's `dataset_info` entry of a config."""
+        return next((info for info in _infos(self.meta) if info.get("config_name", "default") == config), None)
+
+    def text(self) -> str:
+        """The card as a README."""
+        front = yaml.safe_dump(dict(self.meta), sort_keys=False, allow_unicode=True) if self.meta else ""
+        return f"---\n{front}---\n{self.body}" if front else self.body
+
+
+def parse_card(text: str, *, about: str) -> Card:
+    """Read a README.
+
+    Raises OptionError when its YAML, or the `configs` in it, cannot be read.
+    """
+    front = _FRONT.match(text)
+    if not front:
+        return Card(body=text)
+    try:
+        meta = yaml.safe_load(front[1]) or {}
+    except yaml.YAMLError as err:
+        reason = str(err).replace("\n", " ")
+        raise OptionError(f"{about}: the YAML of README.md cannot be read ({reason}); mend it on the Hub") from err
+    if not isinstance(meta, dict):
+        raise OptionError(f"{about}: the YAML of README.md must be a mapping, got {type(meta).__name__}")
+    return Card(meta=meta, body=text[front.end() :], configs=_parse_configs(meta, about))
+
+
+def update_config(card: Card, config: str, splits: Mapping[str, Sequence[str]]) -> Card:
+    """The card with these splits (name -> patterns) in the config's entry; other splits and configs stay."""
+    entries = [dict(entry) for entry in card.meta.get("configs") or []]
+    entry = next((entry for entry in entries if entry.get("config_name", "default") == config), None)
+    if entry is None:
+        entry = {"config_name": config, "data_files": []}
+        entries.append(entry)
+    known = next((one for one in card.configs if one.name == config), None)
+    files = {split: list(patterns) for split, patterns in known.data_files} if known else {}
+    files |= {split: list(patterns) for split, patterns in splits.items()}
+    entry["data_files"] = [
+        {"split": split, "path": patterns[0] if len(patterns) == 1 else patterns} for split, patterns in files.items()
+    ]
+    meta = {**card.meta, "configs": entries}
+    return Card(meta=meta, body=card.body, configs=_parse_configs(meta, config))
+
+
+def update_info(
+    card: Card, config: str, features: Sequence[Any] | None, splits: Mapping[str, SplitInfo], *, download_size: int
+) -> Card:
+    """The card with `dataset_info` of a config: its features, these splits' numbers (others keep theirs), its size in files."""
+    infos = [dict(info) for info in _infos(card.meta)]
+    found = next((i for i, info in enumerate(infos) if info.get("config_name", "default") == config), len(infos))
+    old = infos[found] if found < len(infos) else {}
+    numbers = {one["name"]: dict(one) for one in old.get("splits") or []}
+    for name, split in splits.items():
+        numbers[name] = {"name": name, "num_bytes": split.num_bytes, "num_examples": split.num_examples}
+    new: dict[str, Any] = {"config_name": config}
+    if features is not None:
+        new["features"] = list(features)
+    new["splits"] = list(numbers.values())
+    new["download_size"] = download_size
+    new["dataset_size"] = sum(one.get("num_bytes", 0) for one in numbers.values())
+    infos[found : found + 1] = [new | {key: value for key, value in old.items() if key not in {*new, "features"}}]
+    meta = {**card.meta, "dataset_info": infos[0] if len(infos) == 1 else infos}
+    return Card(meta=meta, body=card.body, configs=card.configs)
+
+
+def split_info(card: Card, config: str, split: str) -> SplitInfo | None:
+    """What the card says of a split's size, `None` when it says nothing."""
+    info = card.info(config) or {}
+    for one in info.get("splits") or []:
+        if one.get("name") == split and "num_examples" in one and "num_bytes" in one:
+            return SplitInfo(num_examples=one["num_examples"], num_bytes=one["num_bytes"])
+    return None
+
+
+def update_section(card: Card, markdown: str) -> Card:
+    """The card with our section of the Markdown replaced, or added at its end."""
+    section = f"{_BEGIN}\n{markdown.strip()}\n{_END}\n"
+    if _SECTION.search(card.body):
+        body = _SECTION.sub(lambda _: section, card.body, count=1)
+    else:
+        body = f"{card.body.rstrip()}\n\n{section}" if card.body.strip() else f"\n{section}"
+    return Card(meta=card.meta, body=body, configs=card.configs)
+
+
+def _infos(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    infos = meta.get("dataset_info") or []
+    return [infos] if isinstance(infos, Mapping) else list(infos)
+
+
+def _parse_configs(meta: Mapping[str, Any], about: str) -> tuple[ConfigEntry, ...]:
+    entries = meta.get("configs") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise OptionError(f"{about}: 'configs' in README.md must be a list of mappings, got {entries!r:.80}")
+    return tuple(
+        ConfigEntry(
+            name=str(entry.get("config_name", "default")),
+            data_files=_parse_data_files(entry.get("data_files"), about),
+            data_dir=entry.get("data_dir"),
+            default=bool(entry.get("default", False)),
+        )
+        for entry in entries
+    )
+
+
+def _parse_data_files(value: Any, about: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (("train", (value,)),)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return (("train", tuple(value)),)
+    if isinstance(value, list) and all(isinstance(item, dict) and {"split", "path"} <= item.keys() for item in value):
+        return tuple((str(item["split"]), _patterns(item["path"])) for item in value)
+    raise OptionError(
+        f"{about}: 'data_files' in README.md must be a pattern, a list of patterns, or a list of split and path, "
+        f"got {value!r:.80}"
+    )
+
+
+def _patterns(path: Any) -> tuple[str, ...]:
+    return (path,) if isinstance(path, str) else tuple(str(one) for one in path)

@@ -1,0 +1,118 @@
+"""One request to the Hub: headers, retries, and its errors as ours.
+
+Retries are huggingface_hub's own (`http_backoff`: 408, 429 with Retry-After, 5xx, broken connections). A call that changes
+something is sent once, here; whether it may be sent again is known only to who sent it (commit.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, http_backoff
+
+from pipeline.errors import AccessError, ConflictError, DatasetError, NotFoundError, OptionError, TransferError
+from pipeline.hub.repo import DatasetRef, Secret
+
+TIMEOUT_S = 60.0
+_CONFLICTS = (409, 412)
+# What these statuses leave open: the server may have done the work, or may do it on another try.
+_UNSURE = (408, 429, 500, 502, 503, 504)
+
+
+def auth_headers(token: Secret | None) -> dict[str, str]:
+    """The headers of every call: user agent, and the token when there is one (never an implicit one)."""
+    return build_hf_headers(
+        token=token.reveal() if token else False, library_name="xet-pipeline", library_version="0.1.0"
+    )
+
+
+def get(url: str, token: Secret | None, *, about: str, **kwargs: Any) -> httpx2.Response:
+    """GET, with retries.
+
+    `about` names the repo or file in messages. Raises NotFoundError, AccessError or TransferError.
+    """
+    headers = auth_headers(token) | kwargs.pop("headers", {})
+    try:
+        response = http_backoff("GET", url, headers=headers, timeout=TIMEOUT_S, **kwargs)
+        hf_raise_for_status(response)
+    except (hub_errors.HfHubHTTPError, httpx2.HTTPError) as err:
+        raise translate(err, about) from err
+    return response
+
+
+def send(method: str, url: str, token: Secret | None, *, about: str, **kwargs: Any) -> httpx2.Response:
+    """Send a call that changes something, once. Raises as `get`, and ConflictError on 409 and 412."""
+    headers = auth_headers(token) | kwargs.pop("headers", {})
+    try:
+        response = get_session().request(method, url, headers=headers, timeout=TIMEOUT_S, **kwargs)
+        hf_raise_for_status(response)
+    except (hub_errors.HfHubHTTPError, httpx2.HTTPError) as err:
+        raise translate(err, about) from err
+    return response
+
+
+def get_pages(url: str, token: Secret | None, *, about: str) -> Iterator[Any]:
+    """The items of a listing, page after page, as the `Link: rel="next"` header leads."""
+    next_url: str | None = url
+    while next_url:
+        response = get(next_url, token, about=about)
+        yield from response.json()
+        next_url = response.links.get("next", {}).get("url")
+
+
+def repo_exists(ref: DatasetRef, token: Secret | None) -> bool:
+    """Whether the repo exists and this token may see it."""
+    try:
+        get(ref.api_url(), token, about=ref.repo_id)
+    except NotFoundError:
+        return False
+    return True
+
+
+def create_repo(ref: DatasetRef, token: Secret | None, *, private: bool | None = None) -> None:
+    """Create the dataset repo; that it exists already is fine."""
+    namespace, name = ref.repo_id.split("/")
+    body: dict[str, Any] = {"name": name, "organization": namespace, "type": "dataset"}
+    if private is not None:
+        body["visibility"] = "private" if private else "public"
+    try:
+        send("POST", f"{ref.endpoint}/api/repos/create", token, about=ref.repo_id, json=body)
+    except ConflictError:
+        return
+
+
+def translate(err: Exception, about: str) -> DatasetError:
+    """huggingface_hub's error as ours: one line that names what was asked for."""
+    if isinstance(err, hub_errors.RevisionNotFoundError):
+        return NotFoundError(f"{about}: no such revision on the Hub; check the branch, tag or commit")
+    if isinstance(err, hub_errors.EntryNotFoundError):
+        return NotFoundError(f"{about}: no such file on the Hub")
+    if isinstance(err, hub_errors.GatedRepoError):
+        return AccessError(f"{about}: the repo is gated; ask for access on its page, then give a token of that account")
+    if isinstance(err, hub_errors.RepositoryNotFoundError):
+        return NotFoundError(
+            f"{about}: no such dataset on the Hub, or no access to it; check the name, and give a token if it is private"
+        )
+    if isinstance(err, hub_errors.HfHubHTTPError):
+        return _translate_status(err, about)
+    return TransferError(
+        f"{about}: the Hub could not be reached ({type(err).__name__}); check the endpoint and network"
+    )
+
+
+def _translate_status(err: hub_errors.HfHubHTTPError, about: str) -> DatasetError:
+    status = err.response.status_code
+    said = (err.response.headers.get("X-Error-Message") or err.server_message or "").replace("\n", " ").strip()
+    detail = f" ({said})" if said else ""
+    if status in (401, 403):
+        return AccessError(f"{about}: the Hub refused, status {status}{detail}; give a token that may do this")
+    if status in _CONFLICTS:
+        return ConflictError(f"{about}: the target changed meanwhile, status {status}{detail}; run again")
+    if status == 404:
+        return NotFoundError(f"{about}: not found on the Hub{detail}")
+    if status in _UNSURE:
+        return TransferError(f"{about}: the Hub answered {status}{detail} until we gave up; try again later")
+    return OptionError(f"{about}: the Hub refused the request, status {status}{detail}")

@@ -1,0 +1,130 @@
+"""Receipts -> the change that makes them a split: file names, deletions, the card. Pure: a listing in, a `Change` out.
+
+Append adds files and renames none; overwrite replaces the files of this config and split and of no other. The first files
+of a split are named as `push_to_hub` names them; later ones carry the transaction, so that writers never collide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from pipeline.errors import ConflictError, NotFoundError, OptionError
+from pipeline.hub.card import Card, ConfigEntry, SplitInfo, update_config, update_info, update_section
+from pipeline.hub.commit import Change
+from pipeline.hub.resolver import DataFile, Listing, compile_pattern, pick_config, splits_of
+from pipeline.hub.upload import ShardReceipt
+
+_SPLIT = re.compile(r"\w+(?:\.\w+)*")
+_CONFIG = re.compile(r"[^<>:/\\|?*\s.][^<>:/\\|?*]*")
+
+
+class Mode(StrEnum):
+    """What happens to the rows that the split has."""
+
+    APPEND = "append"
+    OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitWrite:
+    """What is written where. `features` is the card's YAML form; `section` is Markdown for the card; `texts` go along."""
+
+    config: str
+    split: str
+    mode: Mode
+    transaction: str
+    features: Sequence[Any] | None
+    section: str | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _SPLIT.fullmatch(self.split):
+            raise OptionError(
+                f"option 'split' must be words joined by dots, got {self.split!r}; use letters, digits and _"
+            )
+        if not _CONFIG.fullmatch(self.config):
+            raise OptionError(
+                f"option 'config' must be a folder's name, got {self.config!r}; it holds none of <>:/\\|?*"
+            )
+
+
+def existing_files(listing: Listing, config: str, split: str) -> tuple[DataFile, ...]:
+    """The files that the split has now; none when config or split do not exist."""
+    try:
+        return splits_of(listing, pick_config(listing, config)).get(split, ())
+    except NotFoundError:
+        return ()
+
+
+def split_change(
+    listing: Listing, write: SplitWrite, receipts: Sequence[ShardReceipt], before: SplitInfo | None
+) -> Change:
+    """The one commit that publishes the receipts. `before` is the size of what an append adds to."""
+    old = existing_files(listing, write.config, write.split)
+    kept = old if write.mode is Mode.APPEND else ()
+    paths = _paths(write, len(receipts), fresh=not kept)
+    files = tuple(replace(receipt.file, path=path) for receipt, path in zip(receipts, paths, strict=True))
+    deletions = tuple(file.path for file in old if file not in kept and file.path not in paths)
+    rows = sum(receipt.rows for receipt in receipts) + (before.num_examples if before and kept else 0)
+    num_bytes = sum(receipt.num_bytes for receipt in receipts) + (before.num_bytes if before and kept else 0)
+    card = _with_split(listing, write, [file.path for file in kept], paths)
+    sizes = {file.path: file.size for file in listing.files} | {file.path: file.size for file in files}
+    card = update_info(
+        card,
+        write.config,
+        write.features,
+        {write.split: SplitInfo(num_examples=rows, num_bytes=num_bytes)},
+        download_size=_config_size(card, write.config, {p: s for p, s in sizes.items() if p not in deletions}),
+    )
+    if write.section is not None:
+        card = update_section(card, write.section)
+    return Change(files=files, texts={**write.texts, "README.md": card.text()}, deletions=deletions)
+
+
+def check_unchanged(listing: Listing, config: str, split: str, planned: Sequence[DataFile]) -> None:
+    """Raises ConflictError when the split's files are not those that an overwrite was planned against."""
+    if existing_files(listing, config, split) != tuple(planned):
+        raise ConflictError(
+            f"{listing.ref.repo_id}: split {split!r} of config {config!r} was changed by another writer since this "
+            "overwrite began; look at it, then run again"
+        )
+
+
+def _paths(write: SplitWrite, count: int, *, fresh: bool) -> list[str]:
+    folder = "data" if write.config == "default" else write.config
+    unique = "" if fresh else f"-{write.transaction[:8]}"
+    return [f"{folder}/{write.split}{unique}-{i:05d}-of-{count:05d}.parquet" for i in range(count)]
+
+
+def _with_split(listing: Listing, write: SplitWrite, kept: Sequence[str], paths: Sequence[str]) -> Card:
+    """The card in which the split's patterns match exactly what it keeps and what is new."""
+    card, splits = listing.card, {}
+    if not card.configs:  # what file names told so far must be written down, or it is hidden by our entry
+        inferred = splits_of(listing, ConfigEntry(name="default", data_files=()))
+        card = _write_down(card, inferred) if inferred else card
+    entry = next((entry for entry in card.configs if entry.name == write.config), None)
+    patterns = dict(entry.data_files).get(write.split, ()) if entry and kept else ()
+    folder = "data" if write.config == "default" else write.config
+    ours = f"{folder}/{write.split}-*"
+    if not patterns or not all(_any_match(patterns, path) for path in paths):
+        patterns = tuple(dict.fromkeys((*patterns, ours)))
+    splits[write.split] = patterns
+    return update_config(card, write.config, splits)
+
+
+def _write_down(card: Card, splits: Mapping[str, Sequence[DataFile]]) -> Card:
+    return update_config(card, "default", {split: [file.path for file in files] for split, files in splits.items()})
+
+
+def _any_match(patterns: Sequence[str], path: str) -> bool:
+    return any(compile_pattern(pattern, about="card").fullmatch(path) for pattern in patterns)
+
+
+def _config_size(card: Card, config: str, sizes: Mapping[str, int]) -> int:
+    entry = next(entry for entry in card.configs if entry.name == config)
+    patterns = [pattern for _, patterns in entry.data_files for pattern in patterns]
+    return sum(size for path, size in sizes.items() if _any_match(patterns, path))

@@ -1,0 +1,1 @@
+"""All that knows Parquet: layouts, the writer, footers, scans, Hugging Face features."""

@@ -1,0 +1,86 @@
+"""How rows become Parquet. Two layouts, each for one way that data changes; both measured against Xet's deduplication.
+
+`editable`  content-defined chunking, large row groups: for tables that change by inserts, deletes, appends.
+`blocks`    small row groups, each padded so that it starts and ends on a Xet chunk boundary: for mixes. Any permutation of
+            blocks deduplicates against any other.
+
+Xet cuts a chunk where a rolling hash over 64 bytes matches, and starts anew at each cut, so a fixed 64-byte string forces a
+cut wherever it stands. A pad is [marker][8 KiB filler][marker]; Parquet never reads what lies between row groups. The filler is
+derived from the row group before it, so that it travels with it: a constant one would deduplicate elsewhere and split the
+ranges (34 % new bytes instead of 1 %).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import types
+
+from pipeline.parquet.features import Features, media_columns
+
+MARKER = b"C3pAKmYfs7ZGJjEZDaAmCt8NBOWNR4hrA622Es6NTFbK0l2VLc6R5nHPEVVqfxXC"
+_FILLER_BYTES = 8 << 10
+
+
+class Kind(StrEnum):
+    """The two layouts."""
+
+    EDITABLE = "editable"
+    BLOCKS = "blocks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A layout and its sizes. `row_group_bytes` counts Arrow bytes and serves `editable`; blocks are cut by who writes them."""
+
+    kind: Kind
+    row_group_bytes: int = 100_000_000
+    dictionary_columns: tuple[str, ...] = ()
+
+
+def writer_options(layout: Layout, schema: pa.Schema, features: Features | None) -> dict[str, Any]:
+    """The arguments of `pyarrow.parquet.ParquetWriter` for a layout."""
+    media = media_columns(features)
+    plain = [path for path, column, kind in leaves(schema) if column in media or _is_binary(kind)]
+    compression = {path: "none" if path in plain else "zstd" for path, _, _ in leaves(schema)}
+    options: dict[str, Any] = {"compression": compression, "write_page_index": True, "store_schema": True}
+    if layout.kind is Kind.BLOCKS:
+        wanted = [path for path, column, _ in leaves(schema) if column in layout.dictionary_columns]
+        return options | {"use_dictionary": wanted, "use_content_defined_chunking": False}
+    dictionaries = [path for path, _, _ in leaves(schema) if path not in plain]
+    return options | {"use_dictionary": dictionaries, "use_content_defined_chunking": True}
+
+
+def leaves(schema: pa.Schema) -> list[tuple[str, str, pa.DataType]]:
+    """Each Parquet column of a schema: its dotted path, its top-level column, its type."""
+    found: list[tuple[str, str, pa.DataType]] = []
+
+    def walk(path: str, column: str, kind: pa.DataType) -> None:
+        if types.is_struct(kind):
+            for child in kind:
+                walk(f"{path}.{child.name}", column, child.type)
+        elif types.is_map(kind):
+            walk(f"{path}.key_value.key", column, kind.key_type)
+            walk(f"{path}.key_value.value", column, kind.item_type)
+        elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            walk(f"{path}.list.element", column, kind.value_type)
+        elif isinstance(kind, pa.BaseExtensionType):
+            walk(path, column, kind.storage_type)
+        else:
+            found.append((path, column, kind))
+
+    for one in schema:
+        walk(one.name, one.name, one.type)
+    return found
+
+
+def pad(digest: bytes) -> bytes:
+    """The bytes between two blocks, for a 16-byte digest of what came before."""
+    return MARKER + digest * (_FILLER_BYTES // len(digest)) + MARKER
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))

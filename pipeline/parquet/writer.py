@@ -1,0 +1,167 @@
+"""Record batches into one Parquet file after another, each into a sink that is given.
+
+A `FileWriter` writes one file in a layout. A `SplitWriter` cuts a stream of batches into files by rows and bytes. Neither
+holds more than one row group; the sink is anything with `write`, so that a file can be uploaded while it is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from pipeline.errors import OptionError
+from pipeline.parquet.features import Features, with_features
+from pipeline.parquet.layout import Kind, Layout, pad, writer_options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFile:
+    """What went into a file: `num_bytes` as Arrow holds the rows, `size` as the file."""
+
+    rows: int
+    num_bytes: int
+    size: int
+
+
+class _DigestingSink:
+    """Passes writes on, and remembers a digest of what passed since the last pad."""
+
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+        self._digest = hashlib.blake2b(digest_size=16)
+        self.closed = False
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._digest.update(view)
+        self._sink.write(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def take_digest(self) -> bytes:
+        digest, self._digest = self._digest, hashlib.blake2b(digest_size=16)
+        return digest.digest()
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FileWriter:
+    """One Parquet file. `identity` makes the first pad of a `blocks` file its own, so that global deduplication finds it."""
+
+    def __init__(
+        self, sink: Any, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
+    ) -> None:
+        self._blocks = layout.kind is Kind.BLOCKS
+        self._sink = _DigestingSink(sink)
+        self._file = pa.PythonFile(self._sink, mode="w")
+        self.schema = with_features(schema, features)
+        self._writer = pq.ParquetWriter(self._file, self.schema, **writer_options(layout, schema, features))
+        self.rows = 0
+        self.num_bytes = 0
+        if self._blocks:
+            self._file.write(pad(hashlib.blake2b(identity.encode(), digest_size=16).digest()))
+            self._sink.take_digest()
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._sink.size
+
+    def write_row_group(self, table: pa.Table) -> None:
+        """Write a table as one row group. Empty tables write nothing."""
+        if not table.num_rows:
+            return
+        self._writer.write_table(table.replace_schema_metadata(self.schema.metadata), row_group_size=table.num_rows)
+        self.rows += table.num_rows
+        self.num_bytes += table.nbytes
+        if self._blocks:
+            self._file.flush()
+            self._file.write(pad(self._sink.take_digest()))
+
+    def close(self) -> WrittenFile:
+        """Write the footer."""
+        self._writer.close()
+        self._file.close()
+        return WrittenFile(rows=self.rows, num_bytes=self.num_bytes, size=self.size)
+
+
+class SplitWriter:
+    """A stream of batches as files of at most `max_rows` rows, and about `max_bytes` bytes each.
+
+    `open_file(index)` gives a FileWriter; `close_file(writer)` ends one. A file is always opened, so that no rows still
+    make one valid, empty file when `at_least_one` is true.
+    """
+
+    def __init__(
+        self,
+        open_file: Callable[[int], FileWriter],
+        close_file: Callable[[FileWriter], None],
+        *,
+        row_group_bytes: int,
+        max_rows: int | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        if max_rows is not None and max_rows < 1:
+            raise OptionError(f"option 'maxRecordsPerFile' must be at least 1, got {max_rows}")
+        self._open, self._close = open_file, close_file
+        self._row_group_bytes = min(row_group_bytes, max_bytes or row_group_bytes)
+        self._max_rows, self._max_bytes = max_rows, max_bytes
+        self._current: FileWriter | None = None
+        self._files = 0
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = self._pending_bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take a batch; write a row group when enough have come."""
+        while batch.num_rows:
+            room = self._room(batch.num_rows)
+            head = batch.slice(0, room)
+            self._pending.append(head)
+            self._pending_rows += head.num_rows
+            self._pending_bytes += head.nbytes
+            if self._pending_bytes >= self._row_group_bytes or self._file_is_full():
+                self._flush(head.schema)
+            batch = batch.slice(room)
+
+    def close(self, schema: pa.Schema, *, at_least_one: bool) -> None:
+        """Write what is left and end the last file."""
+        if self._pending or (at_least_one and not self._files):
+            self._flush(schema)
+        self._end_file()
+
+    def _room(self, rows: int) -> int:
+        if self._max_rows is None:
+            return rows
+        return min(rows, self._max_rows - self._pending_rows - (self._current.rows if self._current else 0))
+
+    def _file_is_full(self) -> bool:
+        written = self._current.rows if self._current else 0
+        return self._max_rows is not None and written + self._pending_rows >= self._max_rows
+
+    def _flush(self, schema: pa.Schema) -> None:
+        if self._current is None:
+            self._current = self._open(self._files)
+            self._files += 1
+        self._current.write_row_group(pa.Table.from_batches(self._pending, schema))
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+        full_rows = self._max_rows is not None and self._current.rows >= self._max_rows
+        if full_rows or (self._max_bytes is not None and self._current.size >= self._max_bytes):
+            self._end_file()
+
+    def _end_file(self) -> None:
+        if self._current is not None:
+            self._close(self._current)
+            self._current = None

@@ -1,0 +1,161 @@
+"""Files by URI: a range of bytes from one, a sink to one, the list that a pattern names.
+
+Local paths and any file system that pyarrow knows (`s3://`, `gs://`). Files on the Hub have the same interface in
+`pipeline.hub.ranges`, which falls back to here for every other scheme.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from pyarrow import fs
+
+from pipeline.errors import AccessError, NotFoundError, TransferError
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_GLOB = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRef:
+    """A file that ranges are read from: `size` in bytes, `content_id` names its content for ever.
+
+    `endpoint` is set for `hf://datasets/ns/name@commit/path`, and only there.
+    """
+
+    uri: str
+    size: int
+    content_id: str
+    endpoint: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.uri.rsplit("/", 1)[-1]
+
+
+class RangeReader(Protocol):
+    """Random reads in one open file; safe to call from several threads at once."""
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes [start, end): exactly that many, or an error."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is open."""
+        ...
+
+
+def is_uri(text: str) -> bool:
+    """Whether `text` starts with a scheme."""
+    return bool(_SCHEME.match(text))
+
+
+class ArrowFileReader:
+    """Ranges of a file on a pyarrow file system."""
+
+    def __init__(self, file: FileRef) -> None:
+        filesystem, path = file_system(file.uri)
+        self._uri = file.uri
+        try:
+            self._file = filesystem.open_input_file(path)
+        except OSError as err:
+            raise translate(err, file.uri) from err
+
+    def read(self, start: int, end: int) -> bytes:
+        try:
+            data = self._file.read_at(end - start, start)
+        except OSError as err:
+            raise translate(err, self._uri) from err
+        if len(data) != end - start:
+            raise TransferError(f"{self._uri}: {len(data)} bytes came for range {start}-{end}; the file was cut short")
+        return bytes(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def file_system(uri: str) -> tuple[Any, str]:
+    """The pyarrow file system of a URI or local path, and the path in it."""
+    if not is_uri(uri):
+        return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (OSError, pa.ArrowInvalid) as err:
+        raise NotFoundError(
+            f"{uri!r}: no file system for it ({_reason(err)}); expected a path, s3:// or gs://"
+        ) from err
+    return filesystem, path
+
+
+def expand(patterns: Iterable[str]) -> list[FileRef]:
+    """The Parquet files that paths, folders and globs name, in path order per pattern, hidden ones left out.
+
+    Raises NotFoundError for a pattern that names none.
+    """
+    found: dict[str, FileRef] = {}
+    for pattern in patterns:
+        matched = sorted(_expand_one(pattern), key=lambda file: file.uri)
+        if not matched:
+            raise NotFoundError(f"{pattern!r}: no such Parquet file or folder")
+        found.update((file.uri, file) for file in matched)
+    return list(found.values())
+
+
+def _expand_one(pattern: str) -> list[FileRef]:
+    filesystem, path = file_system(pattern)
+    scheme = _SCHEME.match(pattern)
+    prefix = scheme[0] if scheme else ""
+    glob_at = _GLOB.search(path)
+    root = path[: glob_at.start()].rsplit("/", 1)[0] if glob_at else path
+    try:
+        info = filesystem.get_file_info(root or "/")
+        if info.type == fs.FileType.File:
+            return [_file_ref(prefix, info)]
+        if info.type == fs.FileType.NotFound:
+            return []
+        entries = filesystem.get_file_info(fs.FileSelector(root or "/", recursive=True))
+    except OSError as err:
+        raise translate(err, pattern) from err
+    files = [e for e in entries if e.type == fs.FileType.File and not re.search(r"(?:^|/)[._]", e.path[len(root) :])]
+    if glob_at:
+        return [_file_ref(prefix, entry) for entry in files if _matches(entry.path, path)]
+    return [_file_ref(prefix, entry) for entry in files if entry.path.endswith(".parquet")]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a path has the shape of a glob; `*` stays within one folder, `**` does not."""
+    return _match_parts(path.split("/"), pattern.split("/"))
+
+
+def _match_parts(path: list[str], pattern: list[str]) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return _match_parts(path, pattern[1:]) or bool(path and _match_parts(path[1:], pattern))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and _match_parts(path[1:], pattern[1:])
+
+
+def _file_ref(prefix: str, info: Any) -> FileRef:
+    uri = prefix + info.path
+    changed = info.mtime_ns or 0
+    return FileRef(uri=uri, size=info.size, content_id=f"{uri}:{info.size}:{changed}")
+
+
+def translate(err: OSError, uri: str) -> Exception:
+    """A file system's error as ours, in one line."""
+    if isinstance(err, FileNotFoundError):
+        return NotFoundError(f"{uri!r}: no such file")
+    if isinstance(err, PermissionError):
+        return AccessError(f"{uri!r}: may not be read ({_reason(err)}); check its permissions or your credentials")
+    return TransferError(f"{uri!r}: could not be read ({_reason(err)})")
+
+
+def _reason(err: Exception) -> str:
+    return str(err).replace("\n", " ")[:200]

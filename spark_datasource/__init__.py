@@ -1,0 +1,19 @@
+"""Spark's "huggingface" format: `spark.read.format("huggingface")`, `df.write.format("huggingface")`.
+
+An installed wheel is found by Spark on its own. `register(spark)` is explicit, and wins over another package's format of the
+same name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def register(spark: SparkSession) -> None:
+    """Make "huggingface" mean this format in the session, whatever else is installed."""
+    from spark_datasource.source import HuggingFaceDataSource
+
+    spark.dataSource.register(HuggingFaceDataSource)

@@ -1,0 +1,114 @@
+"""A pinned split as Spark tasks: runs of row groups of about the same size, each read through the prefetching scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSourceReader, InputPartition
+from pyspark.sql.types import StructType
+
+from pipeline.errors import SchemaError
+from pipeline.hub.ranges import file_refs
+from pipeline.hub.repo import Secret
+from pipeline.hub.resolver import Snapshot, resolve
+from pipeline.parquet.conform import conform
+from pipeline.parquet.features import Features, features_of, from_yaml
+from pipeline.parquet.footer import read_footer, read_footers
+from pipeline.parquet.plan import balance
+from pipeline.parquet.scan import ScanTask, scan, whole_file
+from spark_datasource.options import ReadOptions
+from spark_datasource.schemas import arrow_schema, spark_schema
+
+_PARTITION_BYTES = 128 << 20
+_MIN_PARTITION_BYTES = 4 << 20
+_PARTITIONS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A split at a commit, the Arrow schema of its first file, and what may read it."""
+
+    snapshot: Snapshot
+    arrow: pa.Schema
+    features: Features | None
+    token: Secret | None
+    columns: tuple[str, ...] | None
+
+    def schema(self) -> StructType:
+        """The Spark schema of the chosen columns. Raises SchemaError for a column that is not there."""
+        if self.columns is None:
+            return spark_schema(self.arrow, self.features)
+        return spark_schema(pa.schema([self._field(name) for name in self.columns]), self.features)
+
+    def _field(self, name: str) -> pa.Field:
+        if self.arrow.get_field_index(name) < 0:
+            known = ", ".join(map(repr, self.arrow.names))
+            raise SchemaError(f"{self.snapshot.rows_url}: no column {name!r}; it has {known}")
+        return self.arrow.field(name)
+
+
+def open_dataset(options: ReadOptions) -> Dataset:
+    """Pin the commit and learn the schema. Raises NotFoundError, AccessError, CorruptFileError."""
+    snapshot = resolve(options.ref, options.token)
+    files = file_refs(snapshot)
+    features = from_yaml(snapshot.features) if snapshot.features else None
+    if not files:
+        raise SchemaError(
+            f"{snapshot.rows_url}: split {snapshot.ref.split!r} has no files; check its patterns in the card"
+        )
+    arrow = read_footer(files[0], options.token).schema()
+    return Dataset(
+        snapshot=snapshot,
+        arrow=_with_missing(arrow, snapshot, options.token),
+        features=features or features_of(arrow),
+        token=options.token,
+        columns=options.columns,
+    )
+
+
+def _with_missing(arrow: pa.Schema, snapshot: Snapshot, token: Secret | None) -> pa.Schema:
+    """The schema with columns that the card knows and the first file lacks, as the newest file types them."""
+    known = [str(column["name"]) for column in snapshot.features or ()]
+    missing = [name for name in known if arrow.get_field_index(name) < 0]
+    for file in reversed(file_refs(snapshot)):
+        if not missing:
+            break
+        other = read_footer(file, token).schema()
+        for name in [name for name in missing if other.get_field_index(name) >= 0]:
+            arrow = arrow.append(other.field(name))
+            missing.remove(name)
+    return arrow
+
+
+@dataclass
+class RowGroups(InputPartition):
+    """What one task reads."""
+
+    tasks: tuple[ScanTask, ...]
+
+
+class HuggingFaceReader(DataSourceReader):
+    """Reads the columns of `schema`; Spark pickles it to the executors."""
+
+    def __init__(self, dataset: Dataset, schema: StructType) -> None:
+        self._dataset = dataset
+        self._schema = schema
+
+    def partitions(self) -> Sequence[InputPartition]:
+        files = file_refs(self._dataset.snapshot)
+        footers = read_footers(files, self._dataset.token)
+        tasks = [whole_file(file, footer) for file, footer in zip(files, footers, strict=True)]
+        sizes = sum(group.size(self._schema.names) for task in tasks for group in task.groups())
+        target = min(_PARTITION_BYTES, max(_MIN_PARTITION_BYTES, sizes // _PARTITIONS))
+        return [RowGroups(tasks=part) for part in balance(tasks, self._schema.names, target)] or [RowGroups(tasks=())]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        assert isinstance(partition, RowGroups)
+        expected = arrow_schema(self._schema)
+        for task in partition.tasks:
+            present = set(task.footer.schema().names)
+            columns = [name for name in expected.names if name in present]
+            for batch in scan([task], self._dataset.token, columns):
+                yield conform(batch, expected, task.file.uri)

@@ -1,0 +1,40 @@
+"""The DataSource: options in, a reader or a writer out.
+
+Spark makes it anew in each planning process and pickles it right away, so what `schema()` learned travels in it. Nothing
+here touches the network before Spark asks for a schema, a reader or a writer. `pushFilters` is not overridden: on Spark 4.1
+to 4.3 the filtered reader leaks into other scans of the same DataFrame, and their rows are wrong.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader
+from pyspark.sql.types import StructType
+
+from spark_datasource.options import parse_read, parse_write
+from spark_datasource.reader import Dataset, HuggingFaceReader, open_dataset
+from spark_datasource.writer import HuggingFaceWriter, plan_write
+
+
+class HuggingFaceDataSource(DataSource):
+    """`spark.read.format("huggingface").load("ns/name")` and `df.write.format("huggingface").save("ns/name")`."""
+
+    _dataset: Dataset | None = None
+
+    @classmethod
+    def name(cls) -> str:
+        return "huggingface"
+
+    def schema(self) -> StructType:
+        """The dataset's schema; this pins the commit that all later steps read."""
+        return self._open().schema()
+
+    def reader(self, schema: StructType) -> DataSourceReader:
+        return HuggingFaceReader(self._open(), schema)
+
+    def writer(self, schema: StructType, overwrite: bool) -> DataSourceArrowWriter:
+        return HuggingFaceWriter(plan_write(parse_write(self.options), schema, overwrite=overwrite))
+
+    def _open(self) -> Dataset:
+        if self._dataset is None:
+            self._dataset = open_dataset(parse_read(self.options))
+        return self._dataset
