@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,9 @@ from tqdm import tqdm
 
 
 class Bar(Protocol):
-    """A progress bar."""
+    """A progress bar; `total` may grow while it goes."""
+
+    total: float | None
 
     def update(self, n: float) -> Any:
         """Say that `n` more are done."""
@@ -32,6 +35,31 @@ def note(text: str) -> None:
 def say_json(value: Any) -> None:
     """A value for programs."""
     print(json.dumps(value, indent=2, default=str), flush=True)
+
+
+def row(values: dict[str, Any], *, as_json: bool) -> None:
+    """A row of a dataset: JSON for programs, or a short line per column for people."""
+    if as_json:
+        print(json.dumps(values, default=_as_json, ensure_ascii=False), flush=True)
+        return
+    for name, value in values.items():
+        print(f"{name}: {_short(value)}")
+    print(flush=True)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray)):
+        return f"<{len(value):,} bytes>"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_short(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_short(one) for one in value[:5]) + (", ..." if len(value) > 5 else "") + "]"
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _as_json(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, (bytes, bytearray)) else str(value)
 
 
 def error(err: Exception) -> None:

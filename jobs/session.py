@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,28 +39,31 @@ def check_java() -> None:
         raise SetupError(f"Spark needs Java {_MIN_JAVA} or newer, and {java!r} is version {version}; {_FIX}")
 
 
+_LOCAL = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "2g",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
 @contextmanager
-def spark_session(app: str, *, master: str | None = None) -> Iterator[SparkSession]:
+def spark_session(
+    app: str, *, master: str | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
     """A session with the "huggingface" format registered; `master` is Spark's, by default all local cores.
 
     Under `spark-submit` the cluster's own master and settings hold. Raises SetupError without a usable Java.
     """
     check_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    from pyspark.sql import SparkSession
-
-    import spark_datasource
-
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    builder = SparkSession.builder.appName(app)
-    if master or not submitted:
-        builder = builder.master(master or "local[*]")
-    if not submitted and (master or "local").startswith("local"):
-        for key, value in _LOCAL.items():
-            builder = builder.config(key, value)
-    spark = builder.config("spark.sql.execution.arrow.maxBytesPerBatch", "16m").getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    spark_datasource.register(spark)
+    local = not submitted and (master or "local").startswith("local")
+    with _quiet_start() if local else nullcontext():
+        spark = _start(
+            app, None if submitted else master or "local[*]", {**(_LOCAL if local else {}), **(settings or {})}
+        )
     try:
         with _our_errors():
             yield spark
@@ -66,15 +71,43 @@ def spark_session(app: str, *, master: str | None = None) -> Iterator[SparkSessi
         spark.stop()
 
 
-_LOCAL = {
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.memory": "2g",
-    "spark.log.level": "ERROR",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "8",
-}
+def _start(app: str, master: str | None, settings: Mapping[str, str]) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    import spark_datasource
+
+    builder = SparkSession.builder.appName(app)
+    builder = builder.master(master) if master else builder
+    for key, value in {"spark.sql.execution.arrow.maxBytesPerBatch": "16m", **settings}.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    spark_datasource.register(spark)
+    return spark
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keep what a local JVM says while it starts (and later) in a file; say it when the start fails.
+
+    The JVM inherits file descriptor 2, so that is where it is turned away.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            with warnings.catch_warnings():
+                # pandas 3 works for all that we use; Spark warns of it at every turn.
+                warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
+                yield
+        except Exception as err:
+            log.seek(0)
+            last = log.read().decode(errors="replace").strip().splitlines()[-1:] or [""]
+            raise SetupError(f"Spark did not start: {' '.join(str(err).split())[:300]} {last[0][:300]}") from err
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 @contextmanager

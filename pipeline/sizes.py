@@ -9,6 +9,7 @@ _UNITS = {"": 1, "b": 1} | {
     for power, prefix in enumerate("kmgt")
     for infix, base in (("", 1000), ("i", 1024))
 }
+_MAX_DIGITS = 20
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
@@ -16,7 +17,7 @@ def parse_bytes(text: str) -> int:
     """A size in bytes. Raises ValueError that says what was expected."""
     found = _SIZE.fullmatch(text)
     unit = _UNITS.get(found[2].lower()) if found else None
-    if found is None or unit is None or not (size := int(float(found[1]) * unit)):
+    if found is None or unit is None or len(found[1]) > _MAX_DIGITS or not (size := int(float(found[1]) * unit)):
         raise ValueError("a size such as 500MB, 64MiB or 1000000")
     return size
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -17,11 +18,12 @@ from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import DatasetRef, Secret
 from pipeline.hub.resolver import DataFile, Listing, Snapshot
 from pipeline.hub.split import Mode, SplitWrite, check_unchanged, existing_files, split_change
-from pipeline.hub.upload import ShardReceipt, StoredFile, Upload, UploadStream
+from pipeline.hub.upload import ShardReceipt, Upload, UploadStream
 from pipeline.parquet.features import Features
 from pipeline.parquet.footer import read_footers
 from pipeline.parquet.layout import Layout
 from pipeline.parquet.writer import FileWriter, SplitWriter, WrittenFile
+from pipeline.storage import FileRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,30 @@ class FileSizes:
     max_bytes: int | None = None
 
 
-class ShardStore:
-    """Parquet files into storage, one after the other, in one upload session."""
+class ShardStore(Protocol):
+    """Where Parquet files are stored, one after the other, until a commit makes them visible."""
+
+    def open(
+        self, path: str, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
+    ) -> FileWriter:
+        """Begin a file."""
+        ...
+
+    def end(self, writer: FileWriter) -> None:
+        """End a file that `open` began."""
+        ...
+
+    def finish(self) -> list[ShardReceipt]:
+        """Wait until all files are in storage; their receipts, in the order they were begun."""
+        ...
+
+    def abort(self) -> None:
+        """Give up what is not finished."""
+        ...
+
+
+class HubStore:
+    """Files into a repo's Xet storage, in one upload session."""
 
     def __init__(self, ref: DatasetRef, token: Secret | None) -> None:
         self._upload = Upload(ref, token)
@@ -43,24 +67,23 @@ class ShardStore:
     def open(
         self, path: str, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
     ) -> FileWriter:
-        """Begin a file."""
         stream = self._upload.open(path)
         writer = FileWriter(stream, schema, layout=layout, features=features, identity=identity)
         self._open[id(writer)] = stream
         return writer
 
     def end(self, writer: FileWriter) -> None:
-        """End a file that `open` began."""
         self._written.append(writer.close())
         self._open.pop(id(writer)).close()
 
     def finish(self) -> list[ShardReceipt]:
-        """Wait until all files are in storage; their receipts, in the order they were begun."""
         stored = self._upload.finish()
-        return [_receipt(file, written) for file, written in zip(stored, self._written, strict=True)]
+        return [
+            ShardReceipt(file=file, rows=written.rows, num_bytes=written.num_bytes)
+            for file, written in zip(stored, self._written, strict=True)
+        ]
 
     def abort(self) -> None:
-        """Give up what is not finished."""
         self._upload.abort()
 
 
@@ -80,11 +103,11 @@ def store_split(
 
     Without rows there are no files, unless `at_least_one` asks for an empty one. Raises TransferError, AccessError.
     """
-    store: ShardStore | None = None
+    store: HubStore | None = None
 
     def open_file(index: int) -> FileWriter:
         nonlocal store
-        store = store or ShardStore(ref, token)
+        store = store or HubStore(ref, token)
         return store.open(f"{name}-{index:05d}", schema, layout=layout, features=features)
 
     def end_file(writer: FileWriter) -> None:
@@ -121,23 +144,26 @@ def publish(
     def build(listing: Listing) -> Change:
         if write.mode is Mode.OVERWRITE:
             check_unchanged(listing, write.config, write.split, planned)
-        before = split_size(listing, write.config, write.split, token) if write.mode is Mode.APPEND else None
+        before = hub_split_size(listing, write.config, write.split, token) if write.mode is Mode.APPEND else None
         return split_change(listing, write, receipts, before)
 
     return commit(ref, token, build, message=message, transaction=write.transaction)
 
 
-def split_size(listing: Listing, config: str, split: str, token: Secret | None) -> SplitInfo | None:
-    """A split's size: from the card, else from its files' footers; `None` when it has no files."""
+def hub_split_size(listing: Listing, config: str, split: str, token: Secret | None) -> SplitInfo | None:
+    """The size of a split on the Hub, `None` when it has no files."""
     files = existing_files(listing, config, split)
+    return split_size(listing, config, split, file_refs(Snapshot(ref=listing.ref, files=files)), token)
+
+
+def split_size(
+    listing: Listing, config: str, split: str, files: Sequence[FileRef], token: Secret | None
+) -> SplitInfo | None:
+    """A split's size: from the card, else from its files' footers; `None` when it has no files."""
     if not files:
         return None
     if known := split_info(listing.card, config, split):
         return known
-    footers = read_footers(file_refs(Snapshot(ref=listing.ref, files=files)), token)
+    footers = read_footers(files, token)
     num_bytes = sum(group.num_bytes for footer in footers for group in footer.row_groups())
     return SplitInfo(num_examples=sum(footer.rows for footer in footers), num_bytes=num_bytes)
-
-
-def _receipt(file: StoredFile, written: WrittenFile) -> ShardReceipt:
-    return ShardReceipt(file=file, rows=written.rows, num_bytes=written.num_bytes)

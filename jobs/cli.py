@@ -1,0 +1,172 @@
+"""The `pipeline` command line: a thin skin. Bad input ends in one line on stderr and exit code 2 or 1."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs import console
+from pipeline.errors import DatasetError
+
+
+class _Commands(click.Group):
+    """Turns our errors into a line and an exit code: 2 for what the user wrote, 1 for what happened."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DatasetError as err:
+            console.error(err)
+            ctx.exit(err.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(1)
+
+
+_endpoint = click.option(
+    "--endpoint", metavar="URL", help="Address of the Hub.  [default: HF_ENDPOINT or the public Hub]"
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="xet-pipeline")
+def main() -> None:
+    """Move datasets between Spark, data lakes and the Hugging Face Hub, and build mixes of them."""
+
+
+@main.group(cls=_Commands)
+def hub() -> None:
+    """The embedded Hub: a Hugging Face Hub on this machine."""
+
+
+@hub.command()
+@click.option(
+    "--root", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder that holds it all."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 for any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Anything but loopback needs --accounts.")
+@click.option(
+    "--accounts", type=click.Path(path_type=Path, dir_okay=False), help="JSON file of accounts and their tokens."
+)
+def serve(root: Path, port: int, host: str, accounts: Path | None) -> None:
+    """Serve a folder as a Hub until Ctrl-C.
+
+    \b
+    Example:
+      pipeline hub serve --root ~/hub
+      HF_ENDPOINT=http://127.0.0.1:8787 python -c "import datasets; print(datasets.load_dataset('ns/name'))"
+    """
+    from pipeline.localhub import serve as serve_hub
+
+    serve_hub(root, host=host, port=port, accounts=accounts, on_start=_announce)
+
+
+def _announce(endpoint: str) -> None:
+    console.say(f"Hub at {endpoint}")
+    console.say(f"use it with: export HF_ENDPOINT={endpoint}")
+
+
+@main.command("build-mix")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--output", metavar="TARGET", help="Where the mix goes, instead of the recipe's target.")
+@click.option("--seed", type=int, help="Instead of the recipe's seed.")
+@click.option("--overwrite", is_flag=True, help="Replace the rows that the target's split has.")
+@click.option("--append", is_flag=True, help="Add to the rows that the target's split has.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, and build nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print plan or report as JSON.")
+@click.option("--master", metavar="URL", help="Spark's master.  [default: all cores of this machine]")
+@_endpoint
+def build_mix(
+    recipe: Path,
+    output: str | None,
+    seed: int | None,
+    overwrite: bool,
+    append: bool,
+    dry_run: bool,
+    as_json: bool,
+    master: str | None,
+    endpoint: str | None,
+) -> None:
+    """Combine and shuffle several datasets into one, as RECIPE (a YAML file) says.
+
+    \b
+    Example:
+      pipeline build-mix mix.yaml --dry-run
+      pipeline build-mix mix.yaml --output hf://datasets/ns/name --overwrite
+    """
+    if overwrite and append:
+        raise click.UsageError("--overwrite and --append exclude each other; give one")
+    from jobs import build_mix as job
+    from jobs.session import check_java
+    from pipeline.hub.split import Mode
+    from pipeline.mix.recipe import load_recipe
+
+    if not dry_run:
+        check_java()
+    mode = Mode.OVERWRITE if overwrite else Mode.APPEND if append else None
+    parsed = load_recipe(recipe, output)
+    parsed = parsed if seed is None else replace(parsed, seed=seed)
+    if dry_run:
+        job.show_plan(job.plan_only(parsed, endpoint=endpoint, mode=mode), as_json=as_json)
+        return
+    built = job.build_mix(parsed, endpoint=endpoint, mode=mode, master=master)
+    job.show_report(built, as_json=as_json)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--rows", type=click.IntRange(min=0), help="How many rows.  [default: all]")
+@click.option("--split", help="Split.  [default: train]")
+@click.option("--config", help="Config.  [default: the dataset's own]")
+@click.option("--revision", help="Branch, tag or commit.  [default: main]")
+@click.option("--columns", metavar="A,B", help="Columns; no others are fetched.  [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line, binary values as base64.")
+@_endpoint
+def stream(
+    dataset: str,
+    rows: int | None,
+    split: str | None,
+    config: str | None,
+    revision: str | None,
+    columns: str | None,
+    as_json: bool,
+    endpoint: str | None,
+) -> None:
+    """Print the rows of DATASET, read as they are printed.
+
+    \b
+    Example:
+      pipeline stream ns/name --rows 5
+      pipeline stream ns/name --split test --columns question,answer --json
+    """
+    import pipeline
+
+    names = [name.strip() for name in columns.split(",")] if columns else None
+    found = pipeline.stream(dataset, split=split, config=config, revision=revision, columns=names, endpoint=endpoint)
+    for row in itertools.islice(found, rows):
+        console.row(row, as_json=as_json)
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("quickstart"),
+    show_default=True,
+    help="Where everything goes.",
+)
+def quickstart(folder: Path) -> None:
+    """See it all once: publish three datasets, mix them, stream the mix, grow a source, mix again.
+
+    \b
+    Example:
+      pipeline quickstart --folder ~/try
+    """
+    from jobs.quickstart import run
+
+    run(folder)

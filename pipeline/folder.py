@@ -1,0 +1,135 @@
+"""A local folder as a target: the same files, card and layout as on the Hub, readable with `load_dataset("./folder")`.
+
+A folder has no commits. New files have unique names and are moved into place first, the card that names them is replaced in
+one step after them, what it named before is removed last. One writer at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import SetupError
+from pipeline.hub.card import parse_card
+from pipeline.hub.repo import DatasetRef
+from pipeline.hub.resolver import DataFile, Listing
+from pipeline.hub.split import Mode, SplitWrite, existing_files, split_change
+from pipeline.hub.upload import ShardReceipt, StoredFile
+from pipeline.parquet.features import Features
+from pipeline.parquet.layout import Layout
+from pipeline.parquet.writer import FileWriter
+from pipeline.storage import FileRef
+from pipeline.writing import split_size
+
+_STAGED = ".pipeline/staged"
+
+
+class _HashedFile:
+    """A file being written, and its sha256."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("xb")
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        try:
+            return self._file.write(data)
+        except OSError as err:
+            raise SetupError(f"{self.path}: cannot be written ({err.strerror}); make room, then run again") from err
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+class FolderStore:
+    """Files into a folder's staging place, under names that nobody else uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self._staged = folder / _STAGED
+        self._staged.mkdir(parents=True, exist_ok=True)
+        self._open: dict[int, _HashedFile] = {}
+        self._receipts: list[ShardReceipt] = []
+
+    def open(
+        self, path: str, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
+    ) -> FileWriter:
+        file = _HashedFile(self._staged / f"{path}-{uuid.uuid4().hex}")
+        writer = FileWriter(file, schema, layout=layout, features=features, identity=identity)
+        self._open[id(writer)] = file
+        return writer
+
+    def end(self, writer: FileWriter) -> None:
+        written, file = writer.close(), self._open.pop(id(writer))
+        file.close()
+        stored = StoredFile(
+            path=str(file.path),
+            sha256=file.sha256.hexdigest(),
+            xet_hash="",
+            size=written.size,
+            new_bytes=written.size,
+        )
+        self._receipts.append(ShardReceipt(file=stored, rows=written.rows, num_bytes=written.num_bytes))
+
+    def finish(self) -> list[ShardReceipt]:
+        return self._receipts
+
+    def abort(self) -> None:
+        for file in self._open.values():
+            file.close()
+            file.path.unlink(missing_ok=True)
+        self._open = {}
+
+
+def list_folder(folder: Path) -> Listing:
+    """The folder as a listing of a repo; an absent one is empty."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and _STAGED not in str(path)]
+    card = folder / "README.md"
+    text = card.read_text() if card.is_file() else ""
+    return Listing(
+        ref=DatasetRef(repo_id=str(folder), endpoint="", revision="folder"),
+        files=tuple(DataFile(path=path.relative_to(folder).as_posix(), size=path.stat().st_size) for path in files),
+        card=parse_card(text, about=str(folder)),
+    )
+
+
+def publish_folder(folder: Path, write: SplitWrite, receipts: Sequence[ShardReceipt]) -> None:
+    """Make staged files a split of the folder."""
+    listing = list_folder(folder)
+    old = existing_files(listing, write.config, write.split)
+    refs = [FileRef(uri=str(folder / file.path), size=file.size, content_id=file.path) for file in old]
+    before = split_size(listing, write.config, write.split, refs, None) if write.mode is Mode.APPEND else None
+    staged = [Path(receipt.file.path) for receipt in receipts]
+    change = split_change(listing, replace(write, unique_names=bool(old)), receipts, before)
+    for source, file in zip(staged, change.files, strict=True):
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+    for path, text in change.texts.items():
+        _replace_text(folder / path, text)
+    for path in change.deletions:
+        (folder / path).unlink(missing_ok=True)
+    _clean(folder / _STAGED)
+
+
+def _replace_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _clean(staged: Path) -> None:
+    for left in staged.iterdir():
+        left.unlink()
+    staged.rmdir()

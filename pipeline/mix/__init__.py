@@ -1,0 +1,1 @@
+"""Several datasets -> one: the recipe, the plan, the order, the build, the report."""

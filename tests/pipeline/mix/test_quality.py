@@ -1,0 +1,138 @@
+"""The measures of a shuffle, against direct computation and the measured table of facts/xet-dedup.md, B5."""
+
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.mix import quality
+from pipeline.mix.order import apportion, spread_blocks
+from pipeline.mix.quality import adjacency_excess, behind_buffer, chi2_per_dof, measure_quality
+
+RUNS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=30)
+
+
+def _direct_chi2(rows, window):
+    shares = {source: count / len(rows) for source, count in Counter(rows).items()}
+    starts = range(0, len(rows) - window + 1, window)
+    if len(shares) < 2 or not starts:
+        return None
+    total = 0.0
+    for start in starts:
+        counts = Counter(rows[start : start + window])
+        total += sum((counts[s] - window * p) ** 2 / (window * p) for s, p in shares.items())
+    return total / len(starts) / (len(shares) - 1)
+
+
+def _direct_adjacency(rows):
+    chance = sum((count / len(rows)) ** 2 for count in Counter(rows).values()) if rows else 1.0
+    if len(set(rows)) < 2:
+        return None
+    same = sum(a == b for a, b in pairwise(rows)) / (len(rows) - 1)
+    return (same - chance) / (1 - chance)
+
+
+@settings(deadline=None)
+@given(RUNS, st.integers(1, 40))
+def test_runs_are_measured_as_their_rows_would_be(runs, window):
+    """Counting by runs gives what the definition gives row by row; None where there is nothing to measure."""
+    rows = [source for source, count in runs for _ in range(count)]
+    assert chi2_per_dof(runs, 4, window) == pytest.approx(_direct_chi2(rows, window), abs=1e-9)
+    assert adjacency_excess(runs, 4) == pytest.approx(_direct_adjacency(rows), abs=1e-9)
+
+
+@settings(deadline=None)
+@given(RUNS, st.integers(1, 50), st.integers(0, 9))
+def test_a_buffer_loses_and_adds_no_row(runs, rows, seed):
+    """What leaves the buffer is what went in, the same for the same seed, and no row leaves before its time."""
+    out = behind_buffer(runs, rows, seed)
+    assert out == behind_buffer(runs, rows, seed)
+    wanted, got = Counter(), Counter()
+    for source, count in runs:
+        wanted[source] += count
+    for source, count in out:
+        got[source] += count
+    assert got == +wanted
+    first = [source for source, count in runs for _ in range(count)][:rows]
+    assert not out or out[0][0] in first
+
+
+def test_little_is_measured_as_far_as_it_goes():
+    """No rows, one source and short mixes have no measures, and pass the gate."""
+    for runs, sources in (([], 0), ([], 3), ([(0, 10_000)], 1), ([(1, 10_000)], 3), ([(0, 1)], 2)):
+        measured = measure_quality(runs, sources)
+        assert measured.stored == measured.buffered
+        assert (measured.stored.chi2_64, measured.stored.adjacency, measured.meets_gate) == (None, None, True)
+    short = measure_quality([(0, 50), (1, 50)], 2)
+    assert short.stored.chi2_64 is not None
+    assert short.stored.chi2_512 is None
+    assert short.rows == 100
+
+
+def _zipf_blocks(block, rows=200_000, sources=8):
+    counts = apportion([1 / (n + 1) for n in range(sources)], rows // block)
+    return [[f"{source}:{n}" for n in range(count)] for source, count in enumerate(counts)]
+
+
+def _shuffled(block):
+    runs = [(source, block) for source, ids in enumerate(_zipf_blocks(block)) for _ in ids]
+    random.Random(7).shuffle(runs)
+    return measure_quality(runs, 8)
+
+
+def test_rows_in_random_order_measure_one():
+    """Independent draws: chi2/dof near 1 in every window, no adjacency excess; the gate is met."""
+    measured = _shuffled(1)
+    for view in (measured.stored, measured.buffered):
+        assert view.chi2_64 == pytest.approx(1, abs=0.05)
+        assert view.chi2_512 == pytest.approx(1, abs=0.15)
+        assert view.chi2_4096 == pytest.approx(1, abs=0.4)
+        assert abs(view.adjacency) < 0.01
+    assert measured.meets_gate
+
+
+@pytest.mark.parametrize(
+    ("block", "stored", "buffered", "gate"),
+    [(16, (16.1, 15.7), (1.5, 4.3), True), (64, (64, 62), (3.0, 15.6), False), (256, (64, 211), (7.8, 51), False)],
+)
+def test_random_blocks_measure_as_the_facts_say(block, stored, buffered, gate):
+    """The table of the facts, with one input shard: chi2/dof is about the block, and 16 rows pass the gate."""
+    measured = _shuffled(block)
+    assert (measured.stored.chi2_64, measured.stored.chi2_512) == pytest.approx(stored, rel=0.25)
+    assert (measured.buffered.chi2_64, measured.buffered.chi2_512) == pytest.approx(buffered, rel=0.25)
+    assert measured.meets_gate is gate
+
+
+def test_an_unshuffled_mix_measures_as_the_facts_say():
+    """Sources one after another: the window itself, and no buffer helps."""
+    measured = measure_quality([(source, len(ids)) for source, ids in enumerate(_zipf_blocks(1))], 8)
+    assert (measured.stored.chi2_64, measured.stored.chi2_512) == pytest.approx((64, 508), rel=0.03)
+    assert (measured.buffered.chi2_64, measured.buffered.chi2_512) == pytest.approx((52, 411), rel=0.25)
+    assert not measured.meets_gate
+
+
+@pytest.mark.parametrize("block", [4, 16, 64])
+def test_a_balanced_interleave_beats_a_random_one(block):
+    """In windows that span several blocks of each source, spreading is better than chance allows."""
+    ids = _zipf_blocks(block)
+    balanced = measure_quality([(source, block) for source, _ in spread_blocks(ids, 3)], 8)
+    chance = _shuffled(block)
+    assert balanced.stored.chi2_512 < 0.6 * chance.stored.chi2_512
+    assert balanced.stored.chi2_4096 < 0.2 * chance.stored.chi2_4096
+    assert balanced.buffered.chi2_512 < 0.7 * chance.buffered.chi2_512
+
+
+def test_a_large_mix_is_seen_through_stretches(monkeypatch):
+    """Beyond the cap the buffer is simulated on evenly spaced parts: bounded work, nearly the same numbers."""
+    ids = _zipf_blocks(16)
+    runs = [(source, 16) for source, _ in spread_blocks(ids, 3)]
+    whole = measure_quality(runs, 8)
+    monkeypatch.setattr(quality, "MAX_ROWS", 64_000)
+    parts = quality._stretches(runs)
+    assert [sum(rows for _, rows in part) for part in parts] == [4_000] * quality.SEGMENTS
+    sampled = measure_quality(runs, 8)
+    assert sampled.stored == whole.stored
+    assert sampled.buffered.chi2_64 == pytest.approx(whole.buffered.chi2_64, rel=0.3)
