@@ -1,0 +1,155 @@
+"""Downloads: `resolve`, which serves small files and redirects for large ones, and the second host where their bytes are.
+
+The one idea: as on the Hub, what identifies a file (commit, ETag, size, Xet hash) is on the first answer, and the
+bytes come from another host by a signed URL that expires.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from starlette.responses import Response, StreamingResponse
+
+from pipeline.localhub.answers import HubError, Span, entry_not_found, parse_range, parse_ranges
+from pipeline.localhub.call import Call
+from pipeline.localhub.commits import read_blob
+from pipeline.localhub.names import check_path
+from pipeline.localhub.repos import Commit, Repo, find_repo, resolve
+from pipeline.localhub.trees import Entry, find_entry
+from pipeline.localhub.xorbs import parse_hash
+
+Read = Callable[[Span], Iterator[bytes]]
+
+_BOUNDARY: Final = "xorb-ranges"
+_UNQUOTED_REF: Final = re.compile(r"(pr/\d+|convert/[^/]+)/(.+)")
+
+
+async def resolve_file(call: Call) -> Response:
+    """A file at a revision: its bytes if it is small, a redirect to them if it is large."""
+    user = call.user()
+    revision, path = call.values["rev"], call.values["path"]
+    if revision == "refs" and (match := _UNQUOTED_REF.fullmatch(path)):
+        revision, path = f"refs/{match.group(1)}", match.group(2)
+    check_path(path)
+
+    def work() -> tuple[Repo, Commit, Entry, bytes | None]:
+        with call.core.database.read() as conn:
+            repo = find_repo(conn, call.values.get("kind", "model"), call.repo_name, user)
+            commit = resolve(conn, repo, revision)
+            entry = find_entry(conn, commit, path)
+            if entry is None:
+                missing = entry_not_found(path)
+                missing.headers = {"X-Repo-Commit": commit.sha}  # so that clients can remember that it is not there
+                raise missing
+            data = read_blob(conn, call.core.store, entry.oid) if entry.sha256 is None else None
+            return repo, commit, entry, data
+
+    repo, commit, entry, data = await call.blocking(work)
+    headers = {"X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes", "ETag": f'"{entry.sha256 or entry.oid}"'}
+    if data is not None:
+        return _small(call, data, path, headers)
+    return _redirect(call, (repo, commit, entry), headers)
+
+
+async def cdn_file(call: Call) -> Response:
+    """The bytes of a large file, for who has a signed URL."""
+    call.core.signer.check_url(*_signed(call))
+    store, key = call.values["store"], call.values["hash"]
+    etag = {"Accept-Ranges": "bytes", "ETag": f'"{key}"'}
+    if store == "xet":
+        file = await call.blocking(call.core.files.find, parse_hash(key))
+        span = parse_range(call.request.headers.get("range"), file.size)
+        return _bytes(call, span or file.size, etag, lambda span: call.core.files.read(file, span.start, span.end))
+    size = (await call.blocking(call.core.store.path("lfs", key).stat)).st_size
+    span = parse_range(call.request.headers.get("range"), size)
+    return _bytes(call, span or size, etag, lambda span: call.core.store.read("lfs", key, span.start, span.end))
+
+
+async def cdn_xorb(call: Call) -> Response:
+    """Stored bytes of a xorb: exactly the range that the URL was signed for, or a part of it."""
+    call.core.signer.check_url(*_signed(call))
+    digest = parse_hash(call.values["hash"])
+    size = (await call.blocking(call.core.xorbs.table, digest)).stored_ends[-1]
+    allowed = [_span(pair, size) for pair in call.query("bytes").split(",")]
+    spans = parse_ranges(call.request.headers.get("range"), size) or allowed
+    if not all(any(a.start <= span.start and span.end <= a.end for a in allowed) for span in spans):
+        raise HubError(403, "the URL is signed for another range")
+    name = call.values["hash"]
+
+    def read(span: Span) -> Iterator[bytes]:
+        return call.core.store.read("xorbs", name, span.start, span.end)
+
+    return _bytes(call, spans[0], {}, read) if len(spans) == 1 else _multipart(spans, read)
+
+
+def sign_file(call: Call, entry: Entry) -> str:
+    """A URL, on the second host, for the bytes of a large file."""
+    store, key = ("xet", entry.xet) if entry.xet else ("lfs", entry.sha256)
+    name = {"name": entry.path.rpartition("/")[2]}
+    return call.cdn + call.core.signer.url(f"/cdn/{store}/{key}", name, call.core.url_ttl_s)
+
+
+def sign_xorb(call: Call, xorb: str, ranges: list[tuple[int, int]]) -> str:
+    """A URL, on the second host, for some byte ranges [start, end) of a xorb."""
+    spans = ",".join(f"{start}-{end}" for start, end in ranges)
+    return call.cdn + call.core.signer.url(f"/cdn/xorbs/default/{xorb}", {"bytes": spans}, call.core.url_ttl_s)
+
+
+def _redirect(call: Call, found: tuple[Repo, Commit, Entry], headers: dict[str, str]) -> Response:
+    repo, commit, entry = found
+    headers["X-Linked-Size"] = str(entry.size)
+    headers["X-Linked-ETag"] = f'"{entry.sha256}"'
+    if entry.xet:
+        auth = f"{call.endpoint}/api/{repo.kind}s/{repo.name}/xet-read-token/{commit.sha}"
+        info = f"{call.endpoint}/cas/v1/reconstructions/{entry.xet}"
+        headers["X-Xet-Hash"] = entry.xet
+        headers["Link"] = f'<{auth}>; rel="xet-auth", <{info}>; rel="xet-reconstruction-info"'
+    if call.method == "HEAD" and call.cdn == call.endpoint:
+        return Response(headers={**headers, "Content-Length": str(entry.size)})  # one host: the client would follow
+    return Response(status_code=302, headers={**headers, "Location": sign_file(call, entry)})
+
+
+def _small(call: Call, data: bytes, path: str, headers: dict[str, str]) -> Response:
+    span = parse_range(call.request.headers.get("range"), len(data))
+    kind = mimetypes.guess_type(path)[0] or "text/plain"
+    if span is None:
+        return Response(data, headers=headers, media_type=kind)
+    return Response(data[span.start : span.end], 206, {**headers, "Content-Range": span.header}, kind)
+
+
+def _bytes(call: Call, wanted: Span | int, headers: dict[str, str], read: Read) -> Response:
+    """The answer with a range of something, or with all of it, given as its size."""
+    if isinstance(wanted, Span):
+        status, span = 206, wanted
+        headers["Content-Range"] = span.header
+    else:
+        status, span = 200, Span(0, wanted, wanted)
+    headers["Content-Length"] = str(span.end - span.start)
+    if call.method == "HEAD":
+        return Response(None, status, headers)
+    return StreamingResponse(read(span), status, headers, "application/octet-stream")
+
+
+def _multipart(spans: list[Span], read: Read) -> Response:
+    """The answer with several ranges, as RFC 9110 (14.6) has it."""
+
+    def parts() -> Iterator[bytes]:
+        for span in spans:
+            yield f"--{_BOUNDARY}\r\nContent-Range: {span.header}\r\n\r\n".encode()
+            yield from read(span)
+            yield b"\r\n"
+        yield f"--{_BOUNDARY}--\r\n".encode()
+
+    return StreamingResponse(parts(), 206, media_type=f"multipart/byteranges; boundary={_BOUNDARY}")
+
+
+def _span(pair: str, size: int) -> Span:
+    start, _, end = pair.partition("-")
+    return Span(int(start), int(end), size)
+
+
+def _signed(call: Call) -> tuple[str, str]:
+    return call.request.scope["raw_path"].decode("ascii"), call.request.scope["query_string"].decode("ascii")

@@ -1,0 +1,53 @@
+"""What may be a repo name, a branch name or a path, and what may not.
+
+The one idea: bytes are stored under their hashes, never under a name that a client sends, so a name cannot leave the
+root. It is still checked at the border, so that no client can be handed a path that climbs out of *its* folder.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from pipeline.localhub.answers import HubError
+
+KINDS: Final = {"models": "model", "datasets": "dataset", "spaces": "space"}
+
+_REPO_PART: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_RESERVED: Final = frozenset({"api", "buckets", "cas", "cdn", "datasets", "lfs", "models", "spaces"})
+_BAD_IN_REF: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\%]|\.\.|//|@\{|\.lock(/|$)|^[-/.]|[/.]$")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+def check_repo_name(name: str) -> str:
+    """Return `name` if it is `namespace/name` as the Hub allows it; HubError 400 if not."""
+    parts = name.split("/")
+    good = len(parts) == 2 and all(_REPO_PART.fullmatch(part) and ".." not in part for part in parts)
+    if not good or parts[0] in _RESERVED or "--" in name or parts[1].endswith(".git"):
+        raise HubError(400, f"repo name must be 'namespace/name' of letters, digits, '-', '_' and '.', got {name!r}")
+    return name
+
+
+def check_ref_name(name: str) -> str:
+    """Return `name` if git would take it as a branch or tag name; HubError 400 if not."""
+    if not name or len(name) > 255 or _BAD_IN_REF.search(name) or name.startswith("refs/"):
+        raise HubError(400, f"invalid branch or tag name {name!r}")
+    return name
+
+
+def check_path(path: str) -> str:
+    """Return `path` if it names a file inside a repo, also after any number of percent-decodings; HubError 400 if not."""
+    seen = path
+    while True:
+        if not _is_inside(seen):
+            raise HubError(400, f"invalid path in repo {path!r}")
+        decoded = unquote(seen)
+        if decoded == seen:
+            return path
+        seen = decoded
+
+
+def _is_inside(path: str) -> bool:
+    parts = path.split("/")
+    return not _CONTROL.search(path) and not any(part in {"", ".", "..", ".git"} for part in parts)
