@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -83,10 +84,13 @@ class ArrowFileReader:
 
 def file_system(uri: str) -> tuple[Any, str]:
     """The pyarrow file system of a URI or local path, and the path in it."""
+    if uri.startswith("file://"):
+        uri = unquote(uri.removeprefix("file://"))
     if not is_uri(uri):
         return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
     try:
-        filesystem, path = fs.FileSystem.from_uri(uri)
+        # Arrow's parser of URIs refuses spaces and brackets that people write in them.
+        filesystem, path = fs.FileSystem.from_uri(quote(uri, safe="%/:?&=+@,;~!$'()*"))
     except (OSError, pa.ArrowInvalid) as err:
         raise NotFoundError(
             f"{uri!r}: no file system for it ({_reason(err)}); expected a path, s3:// or gs://"
@@ -110,31 +114,35 @@ def expand(patterns: Iterable[str]) -> list[FileRef]:
 
 def _expand_one(pattern: str) -> list[FileRef]:
     filesystem, path = file_system(pattern)
-    scheme = _SCHEME.match(pattern)
-    prefix = scheme[0] if scheme else ""
-    glob_at = _GLOB.search(path)
-    root = path[: glob_at.start()].rsplit("/", 1)[0] if glob_at else path
     try:
-        info = filesystem.get_file_info(root or "/")
-        if info.type == fs.FileType.File:
-            return [_file_ref(prefix, info)]
+        root, glob = _split_glob(filesystem, path)
+        info = filesystem.get_file_info(root)
         if info.type == fs.FileType.NotFound:
             return []
-        entries = filesystem.get_file_info(fs.FileSelector(root or "/", recursive=True))
+        if info.type == fs.FileType.File:
+            return [] if glob else [_file_ref(pattern, info)]
+        entries = filesystem.get_file_info(fs.FileSelector(root, recursive=True))
     except OSError as err:
         raise translate(err, pattern) from err
-    files = [e for e in entries if e.type == fs.FileType.File and not re.search(r"(?:^|/)[._]", e.path[len(root) :])]
-    if glob_at:
-        return [_file_ref(prefix, entry) for entry in files if _matches(entry.path, path)]
-    return [_file_ref(prefix, entry) for entry in files if entry.path.endswith(".parquet")]
+    below = len(root.rstrip("/")) + 1
+    files = [e for e in entries if e.type == fs.FileType.File and not re.search(r"(?:^|/)[._]", e.path[below:])]
+    shape = glob or ["**", "*.parquet"]
+    return [_file_ref(pattern, entry) for entry in files if _match_parts(entry.path[below:].split("/"), shape)]
 
 
-def _matches(path: str, pattern: str) -> bool:
-    """Whether a path has the shape of a glob; `*` stays within one folder, `**` does not."""
-    return _match_parts(path.split("/"), pattern.split("/"))
+def _split_glob(filesystem: Any, path: str) -> tuple[str, list[str]]:
+    """A path's literal beginning, and the parts of the glob after it. What exists under its name is no glob."""
+    parts = path.split("/")
+    for i, part in enumerate(parts):
+        if _GLOB.search(part):
+            literal = "/".join(parts[: i + 1])
+            if filesystem.get_file_info(literal).type == fs.FileType.NotFound:
+                return "/".join(parts[:i]) or "/", parts[i:]
+    return path or "/", []
 
 
 def _match_parts(path: list[str], pattern: list[str]) -> bool:
+    """Whether a path has the shape of a glob; `*` stays within one folder, `**` does not."""
     if not pattern:
         return not path
     if pattern[0] == "**":
@@ -142,8 +150,13 @@ def _match_parts(path: list[str], pattern: list[str]) -> bool:
     return bool(path) and fnmatchcase(path[0], pattern[0]) and _match_parts(path[1:], pattern[1:])
 
 
-def _file_ref(prefix: str, info: Any) -> FileRef:
-    uri = prefix + info.path
+def _file_ref(pattern: str, info: Any) -> FileRef:
+    """A file found by a pattern: its URI has the pattern's scheme and query (`?endpoint_override=...`)."""
+    scheme = _SCHEME.match(pattern)
+    uri = info.path
+    if scheme and scheme[0] != "file://":
+        query = pattern.partition("?")[2]
+        uri = scheme[0] + quote(uri) + (f"?{query}" if query else "")
     changed = info.mtime_ns or 0
     return FileRef(uri=uri, size=info.size, content_id=f"{uri}:{info.size}:{changed}")
 

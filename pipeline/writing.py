@@ -6,7 +6,7 @@ A task stores its rows (`store_split`) and hands receipts to the driver; nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -135,15 +135,19 @@ def publish(
     *,
     planned: Sequence[DataFile],
     message: str,
+    check: Callable[[Listing], None] | None = None,
 ) -> Committed:
     """Make the receipts a split, in one commit. `planned` are the split's files when the write began.
 
-    Raises ConflictError when an overwrite would lose what another writer added since; an append just comes after it.
+    Raises ConflictError when an overwrite would lose what another writer added since; an append just comes after it, unless
+    `check` of the head that it comes after raises.
     """
 
     def build(listing: Listing) -> Change:
         if write.mode is Mode.OVERWRITE:
             check_unchanged(listing, write.config, write.split, planned)
+        if check:
+            check(listing)
         before = hub_split_size(listing, write.config, write.split, token) if write.mode is Mode.APPEND else None
         return split_change(listing, write, receipts, before)
 

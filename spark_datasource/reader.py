@@ -15,9 +15,10 @@ from pipeline.hub.repo import Secret
 from pipeline.hub.resolver import Snapshot, resolve
 from pipeline.parquet.conform import conform
 from pipeline.parquet.features import Features, features_of, from_yaml
-from pipeline.parquet.footer import read_footer, read_footers
+from pipeline.parquet.footer import Footer, read_footer, read_footers
 from pipeline.parquet.plan import balance
 from pipeline.parquet.scan import ScanTask, scan, whole_file
+from pipeline.storage import FileRef
 from spark_datasource.options import ReadOptions
 from spark_datasource.schemas import arrow_schema, spark_schema
 
@@ -54,25 +55,21 @@ def open_dataset(options: ReadOptions) -> Dataset:
     snapshot = resolve(options.ref, options.token)
     files = file_refs(snapshot)
     features = from_yaml(snapshot.features) if snapshot.features else None
-    if not files:
-        raise SchemaError(
-            f"{snapshot.rows_url}: split {snapshot.ref.split!r} has no files; check its patterns in the card"
-        )
-    arrow = read_footer(files[0], options.token).schema()
+    arrow = stored_schema(files, list(features or {}), options.token)
     return Dataset(
         snapshot=snapshot,
-        arrow=_with_missing(arrow, snapshot, options.token),
+        arrow=arrow,
         features=features or features_of(arrow),
         token=options.token,
         columns=options.columns,
     )
 
 
-def _with_missing(arrow: pa.Schema, snapshot: Snapshot, token: Secret | None) -> pa.Schema:
-    """The schema with columns that the card knows and the first file lacks, as the newest file types them."""
-    known = [str(column["name"]) for column in snapshot.features or ()]
+def stored_schema(files: Sequence[FileRef], known: Sequence[str], token: Secret | None) -> pa.Schema:
+    """The schema of a split's first file, and after it the columns that the card knows and only other files have."""
+    arrow = read_footer(files[0], token).schema()
     missing = [name for name in known if arrow.get_field_index(name) < 0]
-    for file in reversed(file_refs(snapshot)):
+    for file in reversed(files[1:]):
         if not missing:
             break
         other = read_footer(file, token).schema()
@@ -99,6 +96,7 @@ class HuggingFaceReader(DataSourceReader):
     def partitions(self) -> Sequence[InputPartition]:
         files = file_refs(self._dataset.snapshot)
         footers = read_footers(files, self._dataset.token)
+        self._check_columns(footers)
         tasks = [whole_file(file, footer) for file, footer in zip(files, footers, strict=True)]
         sizes = sum(group.size(self._schema.names) for task in tasks for group in task.groups())
         target = min(_PARTITION_BYTES, max(_MIN_PARTITION_BYTES, sizes // _PARTITIONS))
@@ -112,3 +110,11 @@ class HuggingFaceReader(DataSourceReader):
             columns = [name for name in expected.names if name in present]
             for batch in scan([task], self._dataset.token, columns):
                 yield conform(batch, expected, task.file.uri)
+
+    def _check_columns(self, footers: Sequence[Footer]) -> None:
+        """A column that the user's own schema names and no file has would be null throughout: more likely a slip."""
+        known = dict.fromkeys(name for footer in footers for name in footer.schema().names)
+        for name in self._schema.names:
+            if name not in known and name not in self._dataset.arrow.names:
+                shown = ", ".join(map(repr, known))
+                raise SchemaError(f"{self._dataset.snapshot.rows_url}: no column {name!r}; it has {shown}")

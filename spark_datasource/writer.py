@@ -20,15 +20,16 @@ from pipeline.errors import NotFoundError, OptionError, SchemaError
 from pipeline.hub import client
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.resolver import DataFile, Listing, Snapshot, list_files
-from pipeline.hub.split import Mode, SplitWrite, existing_files
+from pipeline.hub.split import Mode, SplitWrite, config_splits, existing_files
 from pipeline.hub.upload import ShardReceipt
 from pipeline.parquet.conform import conform
 from pipeline.parquet.features import Features, features_of, from_yaml, to_yaml
 from pipeline.parquet.footer import read_footer
 from pipeline.parquet.layout import Kind, Layout
 from pipeline.sizes import format_bytes
-from pipeline.writing import FileSizes, publish, split_size, store_split
+from pipeline.writing import FileSizes, hub_split_size, publish, store_split
 from spark_datasource.options import WriteOptions
+from spark_datasource.reader import stored_schema
 from spark_datasource.schemas import arrow_schema, spark_arrow_type, written_features
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ def plan_write(options: WriteOptions, schema: StructType, *, overwrite: bool) ->
     features = written_features(schema, arrow, options.features)
     card_features = features
     if planned and mode is Mode.APPEND:
-        arrow, features, card_features = _fit_existing(options, listing, planned[0], arrow, features)
+        arrow, features, card_features = _fit_existing(options, listing, planned, arrow, features)
+    elif mode is Mode.APPEND:
+        _check_config(options, listing, arrow)
     plan = WritePlan(
         options=options,
         mode=mode,
@@ -124,11 +127,19 @@ class HuggingFaceWriter(DataSourceArrowWriter):
             receipts,
             planned=self._plan.planned,
             message=_message(self._plan, receipts),
+            check=self._check_fits,
         )
         log.info("%s: %s at %s", options.ref.repo_id, _message(self._plan, receipts), committed.sha)
 
     def abort(self, messages: Sequence[WriterCommitMessage | None]) -> None:
         """Nothing to undo: what tasks stored is in no commit, or the commit landed and stays."""
+
+    def _check_fits(self, listing: Listing) -> None:
+        """An append that comes after another writer's must fit what that one wrote."""
+        plan = self._plan
+        found = existing_files(listing, plan.options.config, plan.options.split)
+        if plan.mode is Mode.APPEND and found and found != plan.planned:
+            _fit_existing(plan.options, listing, found, plan.arrow, plan.features)
 
     def _store(self, batches: Iterator[pa.RecordBatch], *, name: str, at_least_one: bool = False) -> list[ShardReceipt]:
         options = self._plan.options
@@ -163,25 +174,23 @@ def _message(plan: WritePlan, receipts: Sequence[ShardReceipt]) -> str:
 
 
 def _rows(listing: Listing, options: WriteOptions) -> int:
-    size = split_size(listing, options.config, options.split, options.token)
+    size = hub_split_size(listing, options.config, options.split, options.token)
     return size.num_examples if size else 0
 
 
 def _fit_existing(
-    options: WriteOptions, listing: Listing, file: DataFile, arrow: pa.Schema, features: Features | None
+    options: WriteOptions, listing: Listing, files: Sequence[DataFile], arrow: pa.Schema, features: Features | None
 ) -> tuple[pa.Schema, Features | None, Features | None]:
     """The schema to append with: the split's own column order and types; its features, and those the card then has."""
-    snapshot = Snapshot(ref=listing.ref, files=(file,))
-    existing = read_footer(file_refs(snapshot)[0], options.token).schema()
     info = listing.card.info(options.config) or {}
-    known = from_yaml(info["features"]) if info.get("features") else features_of(existing)
+    told = from_yaml(info["features"]) if info.get("features") else None
+    refs = file_refs(Snapshot(ref=listing.ref, files=tuple(files)))
+    existing = stored_schema(refs, list(told or {}), options.token)
+    known = told or features_of(existing)
     same = [name for name in existing.names if name in arrow.names]
     added = [name for name in arrow.names if name not in existing.names and name not in (known or {})]
     missing = [name for name in (known or dict.fromkeys(existing.names)) if name not in arrow.names]
-    for name in same:
-        mine, theirs = arrow.field(name).type, existing.field(name).type
-        if spark_arrow_type(theirs) != mine:
-            raise SchemaError(f"column {name!r} is {mine}, but the split has {theirs}; cast it, or overwrite the split")
+    _check_types(arrow, existing, "the split")
     if (added or missing) and not options.merge_schema:
         raise SchemaError(
             f"the DataFrame's columns differ from those of split {options.split!r}: "
@@ -196,6 +205,22 @@ def _fit_existing(
         return schema, features, None
     merged = known | {name: features[name] for name in rest if name not in known}
     return schema, {name: merged[name] for name in schema.names}, merged
+
+
+def _check_config(options: WriteOptions, listing: Listing, arrow: pa.Schema) -> None:
+    """A new split shares its config's features: a column that another split has must be of its type."""
+    for split, files in config_splits(listing, options.config).items():
+        if files:
+            refs = file_refs(Snapshot(ref=listing.ref, files=files[:1]))
+            _check_types(arrow, read_footer(refs[0], options.token).schema(), f"split {split!r}")
+            return
+
+
+def _check_types(arrow: pa.Schema, existing: pa.Schema, where: str) -> None:
+    for name in [name for name in existing.names if name in arrow.names]:
+        mine, theirs = arrow.field(name).type, existing.field(name).type
+        if spark_arrow_type(theirs) != spark_arrow_type(mine):
+            raise SchemaError(f"column {name!r} is {mine}, but {where} has {theirs}; cast it, or overwrite the split")
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

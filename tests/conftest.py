@@ -1,7 +1,7 @@
 """One embedded Hub and one Spark session for the whole run; every test uses names of its own.
 
 HF_ENDPOINT is read when huggingface_hub is imported and the JVM keeps the environment it was started with, so all of it is
-set before anything else is imported.
+set when this file is imported: conftest files further down are imported before `pytest_configure`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HUB = LocalHub(_HOME / "hub")
 _NAMES = itertools.count()
 
 
-def pytest_configure() -> None:
+def _prepare() -> None:
     _HUB.start()
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "SPARK_HOME", "SPARK_CONF_DIR"):
         os.environ.pop(name, None)
@@ -40,6 +40,9 @@ def pytest_configure() -> None:
         HF_XET_TELEMETRY_ENABLED="false",
         PYSPARK_PYTHON=sys.executable,
     )
+
+
+_prepare()
 
 
 def pytest_unconfigure() -> None:

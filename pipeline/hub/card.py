@@ -1,28 +1,33 @@
 """The dataset card: YAML that machines read, Markdown that people write; we change only what is ours.
 
 Ours in the YAML are the entries of `configs` and `dataset_info` for the config that is written. Ours in the Markdown is a
-section between two marker comments. Everything else stays as it was. The card takes plain values, no types from floors above.
+section between two marker comments. Everything else stays as it was, to the letter: YAML written anew would lose comments, and
+turn `language: no` into `false`. The card takes plain values, no types from floors above.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from pipeline.errors import OptionError
 
-_FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)(?:\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_COMMENTS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 _BEGIN, _END = "<!-- pipeline:begin -->", "<!-- pipeline:end -->"
 _SECTION = re.compile(re.escape(_BEGIN) + r".*?" + re.escape(_END) + r"\n?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigEntry:
-    """One entry of the card's `configs`; `data_files` is (split, patterns) in the card's order."""
+    """One entry of the card's `configs`; `data_files` is (split, patterns) in the card's order, relative to the repo.
+
+    `data_dir` is set only where there are no `data_files`: there, file names tell the splits.
+    """
 
     name: str
     data_files: tuple[tuple[str, tuple[str, ...]], ...]
@@ -40,9 +45,10 @@ class SplitInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A parsed README: `meta` is its YAML mapping, `body` the Markdown after it."""
+    """A parsed README: `meta` is its YAML mapping, `front` the YAML as it was written, `body` the Markdown after it."""
 
     meta: Mapping[str, Any] = field(default_factory=dict)
+    front: str = ""
     body: str = ""
     configs: tuple[ConfigEntry, ...] = ()
 
@@ -52,7 +58,7 @@ class Card:
 
     def text(self) -> str:
         """The card as a README."""
-        front = yaml.safe_dump(dict(self.meta), sort_keys=False, allow_unicode=True) if self.meta else ""
+        front = _rewrite(self.front, self.meta)
         return f"---\n{front}---\n{self.body}" if front else self.body
 
 
@@ -71,7 +77,7 @@ def parse_card(text: str, *, about: str) -> Card:
         raise OptionError(f"{about}: the YAML of README.md cannot be read ({reason}); mend it on the Hub") from err
     if not isinstance(meta, dict):
         raise OptionError(f"{about}: the YAML of README.md must be a mapping, got {type(meta).__name__}")
-    return Card(meta=meta, body=text[front.end() :], configs=_parse_configs(meta, about))
+    return Card(meta=meta, front=front[1], body=text[front.end() :], configs=_parse_configs(meta, about))
 
 
 def update_config(card: Card, config: str, splits: Mapping[str, Sequence[str]]) -> Card:
@@ -87,8 +93,9 @@ def update_config(card: Card, config: str, splits: Mapping[str, Sequence[str]]) 
     entry["data_files"] = [
         {"split": split, "path": patterns[0] if len(patterns) == 1 else patterns} for split, patterns in files.items()
     ]
+    entry.pop("data_dir", None)
     meta = {**card.meta, "configs": entries}
-    return Card(meta=meta, body=card.body, configs=_parse_configs(meta, config))
+    return replace(card, meta=meta, configs=_parse_configs(meta, config))
 
 
 def update_info(
@@ -109,7 +116,7 @@ def update_info(
     new["dataset_size"] = sum(one.get("num_bytes", 0) for one in numbers.values())
     infos[found : found + 1] = [new | {key: value for key, value in old.items() if key not in {*new, "features"}}]
     meta = {**card.meta, "dataset_info": infos[0] if len(infos) == 1 else infos}
-    return Card(meta=meta, body=card.body, configs=card.configs)
+    return replace(card, meta=meta)
 
 
 def split_info(card: Card, config: str, split: str) -> SplitInfo | None:
@@ -128,7 +135,40 @@ def update_section(card: Card, markdown: str) -> Card:
         body = _SECTION.sub(lambda _: section, card.body, count=1)
     else:
         body = f"{card.body.rstrip()}\n\n{section}" if card.body.strip() else f"\n{section}"
-    return Card(meta=card.meta, body=body, configs=card.configs)
+    return replace(card, body=body)
+
+
+def _rewrite(front: str, meta: Mapping[str, Any]) -> str:
+    """The YAML with only those keys written anew whose values changed; all of it where that cannot be done."""
+    try:
+        written = _replace_keys(front, meta)
+        if (yaml.safe_load(written) or {}) == meta:
+            return written
+    except (yaml.YAMLError, ValueError):
+        pass  # an alias into what was replaced, a key twice, braces around it all
+    return _dump(meta)
+
+
+def _replace_keys(front: str, meta: Mapping[str, Any]) -> str:
+    old = yaml.safe_load(front) or {}
+    root = yaml.compose(front, yaml.SafeLoader)
+    starts = [key.start_mark.index for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+    if starts and root.flow_style:  # type: ignore[union-attr]
+        raise ValueError("not line by line")
+    written = front[: starts[0] if starts else len(front)]
+    ends = [*starts[1:], len(front)] if starts else []
+    for name, start, end in zip(old, starts, ends, strict=True):
+        block = front[start:end]
+        if name in meta and meta[name] == old[name]:
+            written += block
+        else:
+            comments = _COMMENTS.search(block)
+            written += (_dump({name: meta[name]}) if name in meta else "") + (comments[0] if comments else "")
+    return written + "".join(_dump({name: value}) for name, value in meta.items() if name not in old)
+
+
+def _dump(meta: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(meta), sort_keys=False, allow_unicode=True) if meta else ""
 
 
 def _infos(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -140,14 +180,19 @@ def _parse_configs(meta: Mapping[str, Any], about: str) -> tuple[ConfigEntry, ..
     entries = meta.get("configs") or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise OptionError(f"{about}: 'configs' in README.md must be a list of mappings, got {entries!r:.80}")
-    return tuple(
-        ConfigEntry(
-            name=str(entry.get("config_name", "default")),
-            data_files=_parse_data_files(entry.get("data_files"), about),
-            data_dir=entry.get("data_dir"),
-            default=bool(entry.get("default", False)),
-        )
-        for entry in entries
+    return tuple(_parse_config(entry, about) for entry in entries)
+
+
+def _parse_config(entry: Mapping[str, Any], about: str) -> ConfigEntry:
+    data_files = _parse_data_files(entry.get("data_files"), about)
+    data_dir = str(entry.get("data_dir") or "").rstrip("/")
+    if data_dir and data_files:
+        data_files = tuple((split, tuple(f"{data_dir}/{one}" for one in patterns)) for split, patterns in data_files)
+    return ConfigEntry(
+        name=str(entry.get("config_name", "default")),
+        data_files=data_files,
+        data_dir=None if data_files else data_dir or None,
+        default=bool(entry.get("default", False)),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from pipeline.errors import ConflictError, NotFoundError, TransferError
+from pipeline.errors import ConflictError, CorruptFileError, NotFoundError, TransferError
 from pipeline.hub import client
 from pipeline.hub.repo import DatasetRef, Secret
 from pipeline.hub.resolver import Listing, list_files
@@ -133,7 +133,13 @@ def read_text(listing: Listing, path: str, token: Secret | None) -> str | None:
 
 def _transactions(listing: Listing, token: Secret | None) -> list[dict[str, str]]:
     text = read_text(listing, TRANSACTIONS, token)
-    return json.loads(text) if text else []
+    try:
+        done = json.loads(text) if text else []
+        return [{"id": one["id"], "parent": one["parent"]} for one in done]
+    except (ValueError, KeyError, TypeError) as err:
+        raise CorruptFileError(
+            f"{listing.ref}/{TRANSACTIONS}: not what we wrote; delete the file, then run again"
+        ) from err
 
 
 def _wait(tries: int, base_s: float = 0.5) -> None:

@@ -1,13 +1,14 @@
 """Ranges of files on the Hub, over HTTP.
 
 The Hub answers a download with a redirect to storage, signed for a while. The signed address is asked for once per file and
-used until storage refuses it. The Hub's token goes to the Hub alone. A range that comes back short or long is an error.
+used until storage refuses it. The Hub's token goes to the Hub alone, also when the Hub says that a repo has moved. A range that
+comes back short or long is an error.
 """
 
 from __future__ import annotations
 
 import threading
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 from huggingface_hub import errors as hub_errors
@@ -21,6 +22,7 @@ from pipeline.storage import ArrowFileReader, FileRef, RangeReader
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _EXPIRED = (401, 403)
+_HOPS = 6
 
 
 def file_refs(snapshot: Snapshot) -> tuple[FileRef, ...]:
@@ -72,19 +74,37 @@ class HubFileReader:
 
     def _get(self, start: int, end: int) -> httpx2.Response:
         wanted = {"Range": f"bytes={start}-{end - 1}"}
-        with self._lock:
-            signed = self._signed
-        if signed:
-            response = http_backoff("GET", signed, headers=wanted, timeout=client.TIMEOUT_S)
-            if response.status_code not in _EXPIRED:
-                hf_raise_for_status(response)
-                return response
-        headers = client.auth_headers(self._token) | wanted
-        response = http_backoff("GET", self._url, headers=headers, timeout=client.TIMEOUT_S, follow_redirects=False)
-        if response.status_code in _REDIRECTS:
-            signed = urljoin(self._url, response.headers["location"])
-            response = http_backoff("GET", signed, headers=wanted, timeout=client.TIMEOUT_S)
-            with self._lock:
-                self._signed = signed
+        signed = self._signed
+        response = _ask_storage(signed, wanted) if signed else None
+        if response is None or response.status_code in _EXPIRED:
+            signed, response = self._ask_hub(wanted, stale=signed)
+        response = response if response is not None else _ask_storage(signed or self._url, wanted)
         hf_raise_for_status(response)
         return response
+
+    def _ask_hub(self, wanted: dict[str, str], *, stale: str | None) -> tuple[str | None, httpx2.Response | None]:
+        """The signed address, or the answer of a Hub that has the bytes itself. One thread asks, the others wait for it."""
+        with self._lock:
+            if self._signed not in (None, stale):
+                return self._signed, None
+            url, mine = self._url, client.auth_headers(self._token)
+            for _ in range(_HOPS):
+                response = http_backoff(
+                    "GET", url, headers=mine | wanted, timeout=client.TIMEOUT_S, follow_redirects=False
+                )
+                if response.status_code not in _REDIRECTS:
+                    break
+                url = urljoin(url, response.headers["location"])
+                if _origin(url) != _origin(self._url):
+                    self._signed = url
+                    return url, None
+            return None, response
+
+
+def _ask_storage(signed: str, wanted: dict[str, str]) -> httpx2.Response:
+    return http_backoff("GET", signed, headers=wanted, timeout=client.TIMEOUT_S)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc

@@ -15,7 +15,7 @@ from huggingface_hub import constants, get_token
 
 from pipeline.errors import OptionError
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REF_PREFIX = re.compile(r"refs/(?:convert|pr)/[^/]+")
 _FORMS = "expected 'ns/name' or 'hf://datasets/ns/name[@revision]'"
 
@@ -133,18 +133,17 @@ def is_repo_id(text: str) -> bool:
 def _split_ref(rest: str, text: str) -> tuple[str, str | None, str]:
     """`ns/name@rev/path` -> (`ns/name`, rev, path); a revision may hold slashes when quoted or when under refs/."""
     namespace, _, tail = rest.partition("/")
-    name, at, after = tail.partition("@")
-    path = ""
-    if not at:
-        name, _, path = tail.partition("/")
-        after = ""
-    elif special := _REF_PREFIX.match(after):
-        after, path = special[0], after[special.end() :].lstrip("/")
-    else:
-        after, _, path = after.partition("/")
+    name = re.split("[@/]", tail, maxsplit=1)[0]
+    at, after, path = tail[len(name) : len(name) + 1] == "@", "", tail[len(name) + 1 :]
+    if at and (special := _REF_PREFIX.match(path)):
+        after, path = special[0], path[special.end() :].lstrip("/")
+    elif at:
+        after, _, path = path.partition("/")
     repo_id = f"{namespace}/{name}"
     if not is_repo_id(repo_id):
         raise OptionError(f"{text!r} is not a dataset's name; {_FORMS}")
+    if ".." in path.split("/"):
+        raise OptionError(f"{text!r} leaves the repo; {_FORMS}")
     if at and not after:
         raise OptionError(f"{text!r} has no revision after '@'; {_FORMS}")
     return repo_id, unquote(after) or None, path

@@ -1,14 +1,16 @@
 """A ref -> a Snapshot: the commit, and which files make which config and split.
 
 One request pins the commit, one (paged) lists it, one reads the card. Configs come from the card; without a card, file
-names and folders tell the split, as `datasets` reads them (`train-00000-of-00002.parquet`, `data/test/...`).
+names and folders tell the split, by the rules of `datasets` (`data/train-00000-of-00002.parquet`, then `.../test/...`, then
+`...-test.parquet`, then all is `train`): the first rule that finds a file is the one that holds.
 Patterns of a card stay inside their repo: an absolute path, a `..` or another scheme is an error.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -18,13 +20,17 @@ from pipeline.hub import client
 from pipeline.hub.card import Card, ConfigEntry, parse_card
 from pipeline.hub.repo import DatasetRef, Secret
 
-_HIDDEN = re.compile(r"(?:^|/)[._]")
 _SPLIT_WORDS = {
     "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
+    "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-_SHARD = re.compile(r"(?:^|/)([\w.]+?)-\d{5,}-of-\d{5,}[^/]*$")
+_SHARDED = re.compile(r"data/([^/]*)-\d{5}-of-\d{5}[^/]*\.[^/]*")
+# Between a split's word and the rest of a name; `datasets` has the same.
+_SEP = "[-._ 0-9]"
+_NOT_DATA = frozenset(
+    ("README.md", "config.json", "dataset_info.json", "dataset_infos.json", "dummy_data.zip", "dataset_dict.json")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +110,10 @@ def resolve(ref: DatasetRef, token: Secret | None) -> Snapshot:
     split = ref.split or ("train" if "train" in splits else next(iter(splits), "train"))
     if split not in splits:
         raise NotFoundError(f"{listing.ref}: no split {split!r} in config {config.name!r}; {_those(splits)}")
+    if not splits[split]:
+        raise NotFoundError(
+            f"{listing.ref}: split {split!r} of config {config.name!r} has no files; check its patterns in README.md"
+        )
     info = listing.card.info(config.name)
     features = tuple(info["features"]) if info and info.get("features") else None
     pinned = replace(listing.ref, config=config.name, split=split)
@@ -132,63 +142,104 @@ def pick_config(listing: Listing, name: str | None) -> ConfigEntry:
 
 
 def splits_of(listing: Listing, config: ConfigEntry) -> dict[str, tuple[DataFile, ...]]:
-    """Split name -> its files in path order; a split whose pattern matches nothing is left out."""
+    """Split name -> its files in path order; none for a split whose patterns match nothing."""
+    about = str(listing.ref)
     if not config.data_files:
-        return _infer_splits(listing.files, config.data_dir)
-    splits: dict[str, tuple[DataFile, ...]] = {}
-    for split, patterns in config.data_files:
-        matchers = [compile_pattern(pattern, about=str(listing.ref)) for pattern in patterns]
-        found = [file for file in listing.files if any(matcher.fullmatch(file.path) for matcher in matchers)]
-        splits[split] = tuple(sorted(found, key=lambda file: file.path))
-    return splits
+        return _infer_splits(listing.files, config.data_dir or "", about)
+    return {split: match_files(listing.files, patterns, about=about) for split, patterns in config.data_files}
+
+
+def match_files(files: Iterable[DataFile], patterns: Iterable[str], *, about: str) -> tuple[DataFile, ...]:
+    """The files that the patterns name, in path order; hidden ones and `__folders__` only where a pattern spells them out."""
+    compiled = {pattern: compile_pattern(pattern, about=about) for pattern in patterns}
+    # A card may name thousands of files one by one: these are looked up, not matched one against each other.
+    globs = [(pattern, matcher) for pattern, matcher in compiled.items() if re.search(r"[*?\[]|^\./|//", pattern)]
+    found = [
+        file
+        for file in files
+        if file.path in compiled
+        or any(matcher.fullmatch(file.path) and _is_asked_for(file.path, one) for one, matcher in globs)
+    ]
+    return tuple(sorted(found, key=lambda file: file.path))
 
 
 def compile_pattern(pattern: str, *, about: str) -> re.Pattern[str]:
-    """A glob of a card (`*`, `?`, `**`, `[abc]`, `{a,b}`) as a regular expression over paths in the repo.
+    """A glob of a card (`*`, `?`, `**`, `[abc]`, `[!a-c]`) as a regular expression over paths in the repo.
 
     Raises OptionError for a pattern that would leave the repo.
     """
     parts = pattern.split("/")
     if "://" in pattern or pattern.startswith("/") or ".." in parts or "\\" in pattern:
         raise OptionError(f"{about}: pattern {pattern!r} leaves the repo; expected a path inside it")
-    body = "".join(_translate_glob(pattern.removeprefix("./")))
-    return re.compile(body, re.DOTALL)
+    parts = [part for part in parts if part not in ("", ".")]
+    folders = "".join(r"(?:.+/)?" if part == "**" else f"{_translate_glob(part)}/" for part in parts[:-1])
+    return re.compile(folders + "".join(map(_translate_glob, parts[-1:])), re.DOTALL)
 
 
-def _translate_glob(pattern: str) -> Iterable[str]:
-    plain = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
-    for piece in re.findall(r"\*\*/?|\*|\?|\[[^\]]+\]|\{[^}]*\}|.", pattern, re.DOTALL):
+def escape_pattern(path: str) -> str:
+    """The pattern that matches this path and no other."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
+def _translate_glob(part: str) -> str:
+    """One part of a pattern, between slashes."""
+    if part == "*":
+        return r"[^/]+"
+    plain = {"**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+    found = ""
+    for piece in re.findall(r"\*\*|\*|\?|\[!?\]?[^\]]*\]|.", part, re.DOTALL):
         if piece in plain:
-            yield plain[piece]
-        elif piece[0] == "[" and len(piece) > 1:
-            inner = piece[1:-1].replace("\\", r"\\")
-            yield f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-        elif piece[0] == "{" and len(piece) > 1:
-            yield "(?:" + "|".join(re.escape(choice) for choice in piece[1:-1].split(",")) + ")"
+            found += plain[piece]
+        elif len(piece) > 1:
+            found += f"(?!/){fnmatch.translate(piece).removesuffix(chr(92) + 'Z')}"
         else:
-            yield re.escape(piece)
+            found += re.escape(piece)
+    return found
 
 
-def _infer_splits(files: tuple[DataFile, ...], data_dir: str | None) -> dict[str, tuple[DataFile, ...]]:
-    prefix = f"{data_dir.strip('/')}/" if data_dir else ""
-    data = sorted(
-        (f for f in files if f.path.startswith(prefix) and f.path.endswith(".parquet") and not _HIDDEN.search(f.path)),
-        key=lambda file: file.path,
-    )
-    splits: dict[str, list[DataFile]] = {}
-    for file in data:
-        splits.setdefault(_split_in_name(file.path.removeprefix(prefix)) or "train", []).append(file)
-    return {split: tuple(found) for split, found in splits.items()}
+def _is_asked_for(path: str, pattern: str) -> bool:
+    """Whether a path that matches is also meant: as many hidden parts and `__folders__` as the pattern names itself."""
+
+    def special(text: str) -> tuple[int, int]:
+        parts = [part for part in text.split("/") if part != "."]
+        return sum(part.startswith(".") for part in parts), sum(part.startswith("__") for part in parts[:-1])
+
+    name = path.rsplit("/", 1)[-1]
+    return special(path) == special(pattern) and (name not in _NOT_DATA or name == pattern.rsplit("/", 1)[-1])
 
 
-def _split_in_name(path: str) -> str | None:
-    if sharded := _SHARD.search(path):
-        return sharded[1]
-    words = set(re.split(r"[^a-z0-9]+", path.lower()))
-    for split, names in _SPLIT_WORDS.items():
-        if words.intersection(names):
-            return split
-    return None
+def _infer_splits(files: Sequence[DataFile], data_dir: str, about: str) -> dict[str, tuple[DataFile, ...]]:
+    compile_pattern(data_dir, about=about)
+    prefix = f"{data_dir}/" if data_dir else ""
+    data = [f for f in files if f.path.endswith(".parquet")]
+    inside = {file.path.removeprefix(prefix): file for file in data if file.path.startswith(prefix)}
+    sharded = {found[1] for path in inside if (found := _SHARDED.fullmatch(path))}
+    if sharded:
+        names = [split for split in _SPLIT_WORDS if split in sharded]
+        names += sorted(sharded.difference(names))
+        digits = "[0-9]" * 5
+        rules = [{name: [f"data/{escape_pattern(name)}-{digits}-of-{digits}*.*"] for name in names}]
+    else:
+        rules = [
+            {split: [one for word in words for one in rule(word)] for split, words in _SPLIT_WORDS.items()}
+            for rule in (_in_folders, _in_names)
+        ]
+    for rule in [*rules, {"train": ["**"]}]:
+        splits = {
+            split: match_files(data, [f"{escape_pattern(prefix)}{one}" for one in patterns], about=about)
+            for split, patterns in rule.items()
+        }
+        if any(splits.values()):
+            return {split: found for split, found in splits.items() if found}
+    return {}
+
+
+def _in_folders(word: str) -> list[str]:
+    return [f"**/{name}/**" for name in (word, f"{word}{_SEP}*", f"*{_SEP}{word}", f"*{_SEP}{word}{_SEP}*")]
+
+
+def _in_names(word: str) -> list[str]:
+    return [f"**/{word}{_SEP}*", f"**/*{_SEP}{word}{_SEP}*"]
 
 
 def _data_file(entry: dict[str, Any]) -> DataFile:

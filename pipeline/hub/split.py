@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.errors import ConflictError, NotFoundError, OptionError
 from pipeline.hub.card import Card, ConfigEntry, SplitInfo, update_config, update_info, update_section
 from pipeline.hub.commit import Change
-from pipeline.hub.resolver import DataFile, Listing, compile_pattern, pick_config, splits_of
+from pipeline.hub.resolver import DataFile, Listing, escape_pattern, match_files, pick_config, splits_of
 from pipeline.hub.upload import ShardReceipt
 
 _SPLIT = re.compile(r"\w+(?:\.\w+)*")
@@ -39,6 +39,7 @@ class SplitWrite:
     transaction: str
     features: Sequence[Any] | None
     section: str | None = None
+    unique_names: bool = False
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,12 +53,17 @@ class SplitWrite:
             )
 
 
+def config_splits(listing: Listing, config: str) -> dict[str, tuple[DataFile, ...]]:
+    """The config's splits and their files; none when there is no such config yet."""
+    try:
+        return splits_of(listing, pick_config(listing, config))
+    except NotFoundError:
+        return {}
+
+
 def existing_files(listing: Listing, config: str, split: str) -> tuple[DataFile, ...]:
     """The files that the split has now; none when config or split do not exist."""
-    try:
-        return splits_of(listing, pick_config(listing, config)).get(split, ())
-    except NotFoundError:
-        return ()
+    return config_splits(listing, config).get(split, ())
 
 
 def split_change(
@@ -66,19 +72,20 @@ def split_change(
     """The one commit that publishes the receipts. `before` is the size of what an append adds to."""
     old = existing_files(listing, write.config, write.split)
     kept = old if write.mode is Mode.APPEND else ()
-    paths = _paths(write, len(receipts), fresh=not kept)
+    paths = _paths(write, len(receipts), fresh=not kept and not write.unique_names)
     files = tuple(replace(receipt.file, path=path) for receipt, path in zip(receipts, paths, strict=True))
     deletions = tuple(file.path for file in old if file not in kept and file.path not in paths)
     rows = sum(receipt.rows for receipt in receipts) + (before.num_examples if before and kept else 0)
     num_bytes = sum(receipt.num_bytes for receipt in receipts) + (before.num_bytes if before and kept else 0)
     card = _with_split(listing, write, [file.path for file in kept], paths)
-    sizes = {file.path: file.size for file in listing.files} | {file.path: file.size for file in files}
+    after = {file.path: file for file in listing.files if file.path not in deletions}
+    after |= {file.path: DataFile(path=file.path, size=file.size) for file in files}
     card = update_info(
         card,
         write.config,
-        write.features,
+        _features(listing, write),
         {write.split: SplitInfo(num_examples=rows, num_bytes=num_bytes)},
-        download_size=_config_size(card, write.config, {p: s for p, s in sizes.items() if p not in deletions}),
+        download_size=_config_size(card, write.config, list(after.values()), str(listing.ref)),
     )
     if write.section is not None:
         card = update_section(card, write.section)
@@ -94,6 +101,18 @@ def check_unchanged(listing: Listing, config: str, split: str, planned: Sequence
         )
 
 
+def _features(listing: Listing, write: SplitWrite) -> Sequence[Any] | None:
+    """The config's features: those written, after those of columns that only its other rows have; a card has one list for all."""
+    splits = config_splits(listing, write.config)
+    others = [one for one, files in splits.items() if files and (one != write.split or write.mode is Mode.APPEND)]
+    info = listing.card.info(write.config)
+    if write.features is None or not others or not info:
+        return write.features
+    written = {one["name"]: one for one in write.features}
+    old = {one["name"]: written.get(one["name"], one) for one in info.get("features") or ()}
+    return list((old | written).values())
+
+
 def _paths(write: SplitWrite, count: int, *, fresh: bool) -> list[str]:
     folder = "data" if write.config == "default" else write.config
     unique = "" if fresh else f"-{write.transaction[:8]}"
@@ -102,29 +121,23 @@ def _paths(write: SplitWrite, count: int, *, fresh: bool) -> list[str]:
 
 def _with_split(listing: Listing, write: SplitWrite, kept: Sequence[str], paths: Sequence[str]) -> Card:
     """The card in which the split's patterns match exactly what it keeps and what is new."""
-    card, splits = listing.card, {}
-    if not card.configs:  # what file names told so far must be written down, or it is hidden by our entry
-        inferred = splits_of(listing, ConfigEntry(name="default", data_files=()))
-        card = _write_down(card, inferred) if inferred else card
+    card = listing.card
+    names = card.configs or (ConfigEntry(name="default", data_files=()),)
+    told = next((entry for entry in names if entry.name == write.config or not card.configs), None)
+    if told and not told.data_files:  # what file names told so far must be written down, or our entry hides it
+        inferred = splits_of(listing, told)
+        written = {split: [escape_pattern(file.path) for file in files] for split, files in inferred.items()}
+        card = update_config(card, told.name, written) if written else card
     entry = next((entry for entry in card.configs if entry.name == write.config), None)
     patterns = dict(entry.data_files).get(write.split, ()) if entry and kept else ()
     folder = "data" if write.config == "default" else write.config
-    ours = f"{folder}/{write.split}-*"
-    if not patterns or not all(_any_match(patterns, path) for path in paths):
-        patterns = tuple(dict.fromkeys((*patterns, ours)))
-    splits[write.split] = patterns
-    return update_config(card, write.config, splits)
+    new = [DataFile(path=path, size=0) for path in paths]
+    if not patterns or len(match_files(new, patterns, about=str(listing.ref))) < len(new):
+        patterns = tuple(dict.fromkeys((*patterns, f"{escape_pattern(folder)}/{write.split}-*")))
+    return update_config(card, write.config, {write.split: patterns})
 
 
-def _write_down(card: Card, splits: Mapping[str, Sequence[DataFile]]) -> Card:
-    return update_config(card, "default", {split: [file.path for file in files] for split, files in splits.items()})
-
-
-def _any_match(patterns: Sequence[str], path: str) -> bool:
-    return any(compile_pattern(pattern, about="card").fullmatch(path) for pattern in patterns)
-
-
-def _config_size(card: Card, config: str, sizes: Mapping[str, int]) -> int:
+def _config_size(card: Card, config: str, files: Sequence[DataFile], about: str) -> int:
     entry = next(entry for entry in card.configs if entry.name == config)
     patterns = [pattern for _, patterns in entry.data_files for pattern in patterns]
-    return sum(size for path, size in sizes.items() if _any_match(patterns, path))
+    return sum(file.size for file in match_files(files, patterns, about=about))

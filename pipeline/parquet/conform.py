@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import types
 
 from pipeline.errors import SchemaError
@@ -45,9 +46,9 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         return pa.struct([pa.field(child.name, plain_type(child.type)) for child in kind])
     if types.is_map(kind):
         return pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
-    if types.is_list(kind):
+    if types.is_list(kind) or types.is_list_view(kind):
         return pa.list_(pa.field("element", plain_type(kind.value_type)))
-    if types.is_large_list(kind):
+    if types.is_large_list(kind) or types.is_large_list_view(kind):
         return pa.large_list(pa.field("element", plain_type(kind.value_type)))
     if types.is_fixed_size_list(kind):
         return pa.list_(pa.field("element", plain_type(kind.value_type)), kind.list_size)
@@ -103,7 +104,35 @@ def _common_struct(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
 def _cast(array: Any, kind: pa.DataType) -> Any:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
-    if types.is_list_view(array.type) or types.is_large_list_view(array.type):
+    if array.type.equals(kind):
+        return array
+    if _holds(array.type, lambda one: types.is_list_view(one) or types.is_large_list_view(one)):
         # Arrow's own cast of list views loses rows (GH-50994), so they are built anew.
         return pa.array(array.to_pylist(), kind)
-    return array if array.type.equals(kind) else array.cast(kind)
+    cast = array.cast(kind)
+    if _holds(array.type, types.is_floating) and not _same_floats(array, cast):
+        raise ValueError(f"a value of {array.type} would be rounded")
+    return cast
+
+
+def _holds(kind: pa.DataType, test: Callable[[pa.DataType], bool]) -> bool:
+    """Whether a type, or one inside it, passes a test."""
+    return test(kind) or any(_holds(kind.field(i).type, test) for i in range(kind.num_fields))
+
+
+def _same_floats(array: Any, cast: Any) -> bool:
+    """Whether floats came through a cast unchanged, for Arrow checks integers and not these."""
+    if cast.type.num_fields or not types.is_floating(cast.type):
+        narrowed = _widths(array.type) > _widths(cast.type)
+        return not narrowed or cast.cast(array.type).equals(array)
+    if cast.type.bit_width >= array.type.bit_width:
+        return True
+    back = cast.cast(array.type)
+    same = pc.or_(pc.equal(back, array), pc.and_(pc.is_nan(back), pc.is_nan(array)))
+    return bool(pc.all(same, min_count=0).as_py())
+
+
+def _widths(kind: pa.DataType) -> int:
+    """The bits of all floats in a type."""
+    own = kind.bit_width if types.is_floating(kind) else 0
+    return own + sum(_widths(kind.field(i).type) for i in range(kind.num_fields))

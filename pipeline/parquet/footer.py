@@ -67,9 +67,7 @@ class Footer:
 
     def row_groups(self) -> tuple[RowGroup, ...]:
         """The row groups, in file order."""
-        metadata = self.metadata()
-        columns = [column for _, column, _ in leaves(self.schema())]
-        return tuple(_row_group(metadata.row_group(i), i, columns) for i in range(metadata.num_row_groups))
+        return _row_groups(self.raw)
 
 
 def read_footer(file: FileRef, token: Secret | None) -> Footer:
@@ -116,6 +114,13 @@ def one_line(err: Exception) -> str:
 @lru_cache(maxsize=256)
 def _parse(raw: bytes) -> Any:
     return pq.read_metadata(pa.BufferReader(_MAGIC + raw + struct.pack("<I", len(raw)) + _MAGIC))
+
+
+@lru_cache(maxsize=4096)
+def _row_groups(raw: bytes) -> tuple[RowGroup, ...]:
+    metadata = _parse(raw)
+    columns = [column for _, column, _ in leaves(metadata.schema.to_arrow_schema())]
+    return tuple(_row_group(metadata.row_group(i), i, columns) for i in range(metadata.num_row_groups))
 
 
 def _row_group(group: Any, index: int, columns: Sequence[str]) -> RowGroup:

@@ -65,7 +65,7 @@ def leaves(schema: pa.Schema) -> list[tuple[str, str, pa.DataType]]:
         elif types.is_map(kind):
             walk(f"{path}.key_value.key", column, kind.key_type)
             walk(f"{path}.key_value.value", column, kind.item_type)
-        elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        elif is_list_like(kind):
             walk(f"{path}.list.element", column, kind.value_type)
         elif isinstance(kind, pa.BaseExtensionType):
             walk(path, column, kind.storage_type)
@@ -75,6 +75,12 @@ def leaves(schema: pa.Schema) -> list[tuple[str, str, pa.DataType]]:
     for one in schema:
         walk(one.name, one.name, one.type)
     return found
+
+
+def is_list_like(kind: pa.DataType) -> bool:
+    """Whether values are lists, in any of the forms that Arrow has."""
+    tests = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
+    return any(test(kind) for test in tests)
 
 
 def pad(digest: bytes) -> bytes:

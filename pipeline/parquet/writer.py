@@ -127,7 +127,7 @@ class SplitWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Take a batch; write a row group when enough have come."""
         while batch.num_rows:
-            room = self._room(batch.num_rows)
+            room = self._room(batch)
             head = batch.slice(0, room)
             self._pending.append(head)
             self._pending_rows += head.num_rows
@@ -142,7 +142,9 @@ class SplitWriter:
             self._flush(schema)
         self._end_file()
 
-    def _room(self, rows: int) -> int:
+    def _room(self, batch: pa.RecordBatch) -> int:
+        """How many rows of a batch go into the pending row group: no more than fill it, or the file."""
+        rows: int = max(1, min(batch.num_rows, batch.num_rows * self._row_group_bytes // max(1, batch.nbytes)))
         if self._max_rows is None:
             return rows
         return min(rows, self._max_rows - self._pending_rows - (self._current.rows if self._current else 0))
