@@ -5,64 +5,47 @@ Also a program for `spark-submit`: `spark-submit jobs/build_mix.py mix.yaml --ou
 
 from __future__ import annotations
 
-import json
-import pickle
+import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from jobs import console
-from jobs.session import spark_session
-from jobs.tasks import run_tasks, watch
-from pipeline.errors import ConflictError, NotFoundError
-from pipeline.folder import FolderStore, list_folder, publish_folder
+from jobs.exchange import carrier_schema, exchange_rows
+from jobs.session import check_java, spark_session
+from jobs.target import Target, check_append, open_target, publish_mix
+from jobs.tasks import run_tasks
 from pipeline.hub import client
-from pipeline.hub.repo import DatasetRef, Secret, find_token, normalise_endpoint, parse_ref
-from pipeline.hub.resolver import DataFile, list_files
-from pipeline.hub.split import Mode, SplitWrite, existing_files
+from pipeline.hub.repo import Secret
+from pipeline.hub.split import Mode
 from pipeline.hub.upload import ShardReceipt
 from pipeline.mix import build, report
 from pipeline.mix.plan import Plan, align_mix, plan_mix
 from pipeline.mix.quality import Quality
 from pipeline.mix.recipe import Recipe
 from pipeline.mix.sources import OpenSource, count_kept, open_source
-from pipeline.parquet.conform import conform
-from pipeline.parquet.features import to_yaml
 from pipeline.sizes import format_bytes
-from pipeline.writing import HubStore, ShardStore, publish
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_PIECE_BYTES = 64 << 20
 _THREADS = 8
-
-Counter = Callable[[Sequence[OpenSource]], list[OpenSource]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a mix goes: a repo or a folder, and what stands there now."""
+class Opened:
+    """A recipe with its target and sources looked up: all that can be said without reading data, and without Spark."""
 
-    ref: DatasetRef | None
-    folder: Path | None
-    token: Secret | None
-    mode: Mode
-    planned: tuple[DataFile, ...]
+    recipe: Recipe
+    target: Target
+    sources: tuple[OpenSource, ...]
 
-    def store(self) -> ShardStore:
-        """A place for a task's files."""
-        if self.folder is not None:
-            return FolderStore(self.folder)
-        assert self.ref is not None
-        return HubStore(self.ref, self.token)
+    def plan(self, count: Callable[[Sequence[OpenSource]], list[OpenSource]]) -> Plan:
+        """The plan, once `count` has told how many rows each `where` keeps."""
+        return plan_mix(self.recipe, count(self.sources))
 
 
 def build_mix(
@@ -70,56 +53,58 @@ def build_mix(
 ) -> report.Built:
     """Build the recipe's mix and publish it. `mode` says what to do with rows that the target has; `None` refuses.
 
-    Raises any DatasetError; then nothing is published.
+    What is wrong with recipe, sources or target is said before Spark starts. Raises any DatasetError; then nothing is published.
     """
+    check_java()
     started = time.monotonic()
+    opened = open_all(recipe, endpoint, mode)
     with spark_session(f"mix {recipe.target}", master=master) as spark:
-        target = open_target(recipe, endpoint, mode)
-        token = target.token
-        plan = make_plan(recipe, token, endpoint, lambda sources: _count(spark, sources, token))
-        if target.ref is not None:
-            client.create_repo(target.ref, token, private=recipe.private)
-        receipts = _exchange(spark, plan, target) if plan.exchange else _build_shards(spark, plan, target)
-    commit = _publish(plan, target, receipts)
-    return report.Built(plan=plan, receipts=tuple(receipts), seconds=time.monotonic() - started, commit=commit)
+        return _build(spark, opened, started)
+
+
+def build_with(
+    spark: SparkSession, recipe: Recipe, *, endpoint: str | None = None, mode: Mode | None = None
+) -> report.Built:
+    """As `build_mix`, in a session that is there."""
+    started = time.monotonic()
+    return _build(spark, open_all(recipe, endpoint, mode), started)
 
 
 def plan_only(recipe: Recipe, *, endpoint: str | None = None, mode: Mode | None = None) -> Plan:
     """The plan of a recipe, without Spark. What a `where` keeps is counted on this machine."""
+    opened = open_all(recipe, endpoint, mode)
+    return opened.plan(lambda sources: _count_here(sources, opened.target.token))
+
+
+def open_all(recipe: Recipe, endpoint: str | None, mode: Mode | None) -> Opened:
+    """Look target and sources up, and check that their columns align. Raises any DatasetError but TransferErrors of data."""
     target = open_target(recipe, endpoint, mode)
-    return make_plan(recipe, target.token, endpoint, lambda sources: _count_here(sources, target.token))
+    sources = [open_source(recipe, index, target.token, endpoint) for index in range(len(recipe.sources))]
+    schema, _ = align_mix(recipe, sources)
+    check_append(target, schema)
+    if recipe.shuffle == "rows":
+        carrier_schema(schema)
+    return Opened(recipe=recipe, target=target, sources=tuple(sources))
 
 
-def make_plan(recipe: Recipe, token: Secret | None, endpoint: str | None, count: Counter) -> Plan:
-    """Open the sources, check that their columns align, then count, then plan."""
-    sources = [open_source(recipe, index, token, endpoint) for index in range(len(recipe.sources))]
-    align_mix(recipe, sources)
-    return plan_mix(recipe, count(sources))
+def _build(spark: SparkSession, opened: Opened, started: float) -> report.Built:
+    plan = opened.plan(lambda sources: _count(spark, sources, opened.target.token))
+    receipts = build_plan(spark, plan, opened.target)
+    commit = publish_mix(plan, opened.target, receipts)
+    return report.Built(plan=plan, receipts=tuple(receipts), seconds=time.monotonic() - started, commit=commit)
 
 
-def open_target(recipe: Recipe, endpoint: str | None, mode: Mode | None) -> Target:
-    """Look at the target. Raises ConflictError when its split has rows and `mode` does not say what to do with them."""
-    token = find_token(normalise_endpoint(endpoint))
-    if recipe.target.startswith(("/", ".")):
-        folder = Path(recipe.target)
-        ref, listing = None, list_folder(folder)
-    else:
-        folder, ref = None, parse_ref(recipe.target, endpoint=endpoint)
-        try:
-            listing = list_files(ref, token)
-        except NotFoundError:
-            listing = None
-    planned = existing_files(listing, recipe.config, recipe.split) if listing else ()
-    if planned and mode is None:
-        raise ConflictError(
-            f"target {recipe.target!r} has {len(planned)} files in split {recipe.split!r} of config {recipe.config!r}; "
-            "pass --overwrite to replace them, or --append to add to them"
-        )
-    return Target(ref=ref, folder=folder, token=token, mode=mode or Mode.OVERWRITE, planned=planned)
+def build_plan(spark: SparkSession, plan: Plan, target: Target) -> list[ShardReceipt]:
+    """Build the plan's shards and store them; nothing is visible yet."""
+    if target.ref is not None:
+        client.create_repo(target.ref, target.token, private=plan.recipe.private)
+    return exchange_rows(spark, plan, target) if plan.exchange else _build_shards(spark, plan, target)
 
 
 def _count(spark: SparkSession, sources: Sequence[OpenSource], token: Secret | None) -> list[OpenSource]:
     todo = _to_count(sources)
+    if not todo:
+        return list(sources)
     shared = spark.sparkContext.broadcast(list(sources))
 
     def count(item: tuple[int, int, int]) -> int:
@@ -169,76 +154,6 @@ def _build_shards(spark: SparkSession, plan: Plan, target: Target) -> list[Shard
     return run_tasks(spark, build_one, range(plan.shards), "build shards")
 
 
-def _exchange(spark: SparkSession, plan: Plan, target: Target) -> list[ShardReceipt]:
-    """Bring the rows of each shard together in order of position, and write them."""
-    from pyspark.sql.functions import col
-    from pyspark.sql.types import StructType
-
-    from spark_datasource.schemas import spark_arrow_type, spark_schema
-
-    schema = build.exchange_schema(plan)
-    travel = pa.schema([pa.field(column.name, spark_arrow_type(column.type)) for column in schema])
-    pieces = build.pieces_of(plan, _PIECE_BYTES)
-    shared = spark.sparkContext.broadcast((plan, pieces))
-
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        the_plan, the_pieces = shared.value
-        for batch in batches:
-            for piece in batch.column(0).to_pylist():
-                for rows in build.read_drawn(the_plan, the_pieces[piece], target.token):
-                    yield conform(rows, travel, "exchange")
-
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        first = next((batch for batch in batches if batch.num_rows), None)
-        if first is None:
-            return
-        shard = first.column(1)[0].as_py()
-        rows = (conform(batch, shared.value[0].schema, "exchange") for batch in _chain(first, batches))
-        store = target.store()
-        try:
-            receipt = build.write_rows(shared.value[0], shard, rows, store)
-        finally:
-            store.abort()
-        yield pa.record_batch([pa.array([shard]), pa.array([pickle.dumps(receipt)])], names=["shard", "receipt"])
-
-    as_spark: StructType = spark_schema(travel, None)
-    written = (
-        spark.range(0, len(pieces), 1, len(pieces))
-        .mapInArrow(read, as_spark)
-        .repartitionById(plan.shards, col(build.SHARD))
-        .sortWithinPartitions(build.POSITION)
-        .mapInArrow(write, "shard long, receipt binary")
-    )
-    with watch(spark, "shuffle rows"):
-        rows = written.collect()
-    return [pickle.loads(row.receipt) for row in sorted(rows, key=lambda row: row.shard)]  # noqa: S301 - our own
-
-
-def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
-
-
-def _publish(plan: Plan, target: Target, receipts: Sequence[ShardReceipt]) -> str | None:
-    recipe = plan.recipe
-    state = json.dumps(report.state(plan, receipts), indent=2) + "\n"
-    write = SplitWrite(
-        config=recipe.config,
-        split=recipe.split,
-        mode=target.mode,
-        transaction=uuid.uuid4().hex,
-        features=to_yaml(plan.features) if plan.features is not None else None,
-        section=report.card_section(plan, receipts),
-        texts={".pipeline/mix.json": state},
-    )
-    if target.folder is not None:
-        publish_folder(target.folder, write, receipts)
-        return None
-    assert target.ref is not None
-    message = f"Mix {plan.rows} rows of {len(plan.sources)} sources, seed {recipe.seed}"
-    return publish(target.ref, target.token, write, receipts, planned=target.planned, message=message).sha
-
-
 def show_plan(plan: Plan, *, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
@@ -273,12 +188,13 @@ def show_report(built: report.Built, *, as_json: bool) -> None:
     rows = [(name, origin, wanted, drawn) for name, origin, _, wanted, drawn in report.source_rows(plan)]
     console.table(("source", "from", "wanted", "got"), rows)
     console.say()
-    share = totals["bytes_uploaded"] / max(1, totals["bytes_written"])
     console.say(f"rows         {plan.rows:,} in {plan.shards} shards")
     console.say(f"read         {format_bytes(totals['bytes_read'])}")
     console.say(f"written      {format_bytes(totals['bytes_written'])}")
-    console.say(f"uploaded     {format_bytes(totals['bytes_uploaded'])} ({share:.1%} of what was written)")
-    console.say(f"deduplicated {format_bytes(totals['bytes_deduplicated'])}")
+    if built.commit is not None:
+        share = totals["bytes_uploaded"] / max(1, totals["bytes_written"])
+        console.say(f"uploaded     {format_bytes(totals['bytes_uploaded'])} ({share:.1%} of what was written)")
+        console.say(f"deduplicated {format_bytes(totals['bytes_deduplicated'])}")
     console.say(f"time         {built.seconds:.1f} s")
     if quality is not None:
         console.say(f"shuffle      {_quality_line(quality)}")
@@ -301,3 +217,9 @@ def _quality_line(quality: Quality) -> str:
         f"chi2/dof in windows of 64 rows {stored:.2f} as stored, {buffered:.2f} behind a buffer of "
         f"{quality.buffer_rows:,} (1 is random; {'meets' if quality.meets_gate else 'misses'} the gate of 2)"
     )
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main(["build-mix", *sys.argv[1:]])

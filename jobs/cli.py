@@ -74,7 +74,7 @@ def _announce(endpoint: str) -> None:
 @main.command("build-mix")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--output", metavar="TARGET", help="Where the mix goes, instead of the recipe's target.")
-@click.option("--seed", type=int, help="Instead of the recipe's seed.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Instead of the recipe's seed.")
 @click.option("--overwrite", is_flag=True, help="Replace the rows that the target's split has.")
 @click.option("--append", is_flag=True, help="Add to the rows that the target's split has.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and build nothing.")

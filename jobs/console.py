@@ -54,6 +54,8 @@ def _short(value: Any) -> str:
         return "{" + ", ".join(f"{name}: {_short(one)}" for name, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_short(one) for one in value[:5]) + (", ..." if len(value) > 5 else "") + "]"
+    if hasattr(value, "mode") and hasattr(value, "size"):
+        return f"<image, {' x '.join(map(str, value.size))} pixels>"
     text = " ".join(str(value).split())
     return text if len(text) <= 200 else f"{text[:197]}..."
 

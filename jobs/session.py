@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MIN_JAVA = 17
 _FIX = "install one, for example with 'apt-get install openjdk-17-jre-headless', or set JAVA_HOME to one"
 _OURS = re.compile(r"pipeline\.errors\.(\w+): (.+)")
+_FULL = re.compile(r"(?:IOException: |\[Errno \d+\] )(No space left on device|File too large|Disk quota exceeded)")
 
 
 def check_java() -> None:
@@ -65,7 +66,7 @@ def spark_session(
             app, None if submitted else master or "local[*]", {**(_LOCAL if local else {}), **(settings or {})}
         )
     try:
-        with _our_errors():
+        with our_errors():
             yield spark
     finally:
         spark.stop()
@@ -111,7 +112,7 @@ def _quiet_start() -> Iterator[None]:
 
 
 @contextmanager
-def _our_errors() -> Iterator[None]:
+def our_errors() -> Iterator[None]:
     """Raise again as itself an error of ours that Spark wrapped into one of its own."""
     try:
         yield
@@ -124,7 +125,13 @@ def _our_errors() -> Iterator[None]:
 
 
 def unwrap(err: BaseException) -> DatasetError | None:
-    """The error of ours in the text of one of Spark's; `None` when it holds none."""
+    """The error of ours in the text of one of Spark's, or what a full disk is to us; `None` for everything else."""
     found = _OURS.search(str(err))
     kind = getattr(errors, found[1], None) if found else None
-    return kind(found[2].strip()) if found and isinstance(kind, type) and issubclass(kind, DatasetError) else None
+    if found and isinstance(kind, type) and issubclass(kind, DatasetError):
+        return kind(found[2].strip())
+    if full := _FULL.search(str(err)):
+        return SetupError(
+            f"Spark cannot write its scratch files ({full[1]}); make room, or set SPARK_LOCAL_DIRS to a larger disk"
+        )
+    return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _POLL_S = 0.2
+_JOB = ("spark.jobGroup.id", "spark.job.description")
 
 
 def run_tasks(
@@ -35,6 +36,7 @@ def watch(spark: SparkSession, what: str) -> Iterator[None]:
     """Say in Spark's UI what the jobs in this block are for, and show how many of their tasks are done."""
     context = spark.sparkContext
     group = uuid.uuid4().hex
+    before = {name: context.getLocalProperty(name) for name in _JOB}
     context.setJobGroup(group, what)
     finished = threading.Event()
     watcher = threading.Thread(target=_show, args=(context.statusTracker(), group, what, finished), daemon=True)
@@ -44,8 +46,8 @@ def watch(spark: SparkSession, what: str) -> Iterator[None]:
     finally:
         finished.set()
         watcher.join()
-        for name in ("spark.jobGroup.id", "spark.job.description"):
-            context.setLocalProperty(name, None)  # type: ignore[arg-type] - None clears it
+        for name, value in before.items():
+            context.setLocalProperty(name, value)  # type: ignore[arg-type]  # None clears it
 
 
 def _show(tracker: object, group: str, what: str, finished: threading.Event) -> None:

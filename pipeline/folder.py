@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,26 @@ class _HashedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("xb")
         self.sha256 = hashlib.sha256()
+        with _writing(path):
+            self._file = path.open("xb", buffering=0)
 
     def write(self, data: Any) -> int:
         self.sha256.update(data)
-        try:
-            return self._file.write(data)
-        except OSError as err:
-            raise SetupError(f"{self.path}: cannot be written ({err.strerror}); make room, then run again") from err
+        left = memoryview(data)
+        while left:
+            with _writing(self.path):
+                left = left[self._file.write(left) :]
+        return len(data)
 
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with _writing(self.path):
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def discard(self) -> None:
         self._file.close()
+        self.path.unlink(missing_ok=True)
 
 
 class FolderStore:
@@ -57,7 +64,8 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self._staged = folder / _STAGED
-        self._staged.mkdir(parents=True, exist_ok=True)
+        with _writing(self._staged):
+            self._staged.mkdir(parents=True, exist_ok=True)
         self._open: dict[int, _HashedFile] = {}
         self._receipts: list[ShardReceipt] = []
 
@@ -86,16 +94,23 @@ class FolderStore:
 
     def abort(self) -> None:
         for file in self._open.values():
-            file.close()
-            file.path.unlink(missing_ok=True)
+            file.discard()
         self._open = {}
+
+
+def check_folder(folder: Path) -> None:
+    """Raises SetupError when files cannot be put there; makes nothing."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        problem = "may not be written to" if nearest.is_dir() else "is not a folder"
+        raise SetupError(f"target {str(folder)!r}: {str(nearest)!r} {problem}; choose another folder")
 
 
 def list_folder(folder: Path) -> Listing:
     """The folder as a listing of a repo; an absent one is empty."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and _STAGED not in str(path)]
     card = folder / "README.md"
-    text = card.read_text() if card.is_file() else ""
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
     return Listing(
         ref=DatasetRef(repo_id=str(folder), endpoint="", revision="folder"),
         files=tuple(DataFile(path=path.relative_to(folder).as_posix(), size=path.stat().st_size) for path in files),
@@ -103,29 +118,47 @@ def list_folder(folder: Path) -> Listing:
     )
 
 
+def folder_refs(folder: Path, files: Sequence[DataFile]) -> tuple[FileRef, ...]:
+    """A folder's files as refs that ranges are read from."""
+    return tuple(FileRef(uri=str(folder / file.path), size=file.size, content_id=file.path) for file in files)
+
+
 def publish_folder(folder: Path, write: SplitWrite, receipts: Sequence[ShardReceipt]) -> None:
     """Make staged files a split of the folder."""
     listing = list_folder(folder)
     old = existing_files(listing, write.config, write.split)
-    refs = [FileRef(uri=str(folder / file.path), size=file.size, content_id=file.path) for file in old]
+    refs = folder_refs(folder, old)
     before = split_size(listing, write.config, write.split, refs, None) if write.mode is Mode.APPEND else None
     staged = [Path(receipt.file.path) for receipt in receipts]
     change = split_change(listing, replace(write, unique_names=bool(old)), receipts, before)
-    for source, file in zip(staged, change.files, strict=True):
-        target = folder / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
-    for path, text in change.texts.items():
-        _replace_text(folder / path, text)
-    for path in change.deletions:
-        (folder / path).unlink(missing_ok=True)
-    _clean(folder / _STAGED)
+    with _writing(folder):
+        for source, file in zip(staged, change.files, strict=True):
+            target = folder / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+        for path, text in change.texts.items():
+            _replace_text(folder / path, text)
+        for path in change.deletions:
+            (folder / path).unlink(missing_ok=True)
+        _clean(folder / _STAGED)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A failing disk in one line."""
+    try:
+        yield
+    except OSError as err:
+        reason = err.strerror or str(err)
+        raise SetupError(
+            f"{path}: cannot be written ({reason}); make room or choose another folder, then run again"
+        ) from err
 
 
 def _replace_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 

@@ -35,11 +35,6 @@ class FileRef:
     content_id: str
     endpoint: str | None = None
 
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.uri.rsplit("/", 1)[-1]
-
 
 class RangeReader(Protocol):
     """Random reads in one open file; safe to call from several threads at once."""

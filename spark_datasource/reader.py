@@ -17,7 +17,7 @@ from pipeline.parquet.conform import conform
 from pipeline.parquet.features import Features, features_of, from_yaml
 from pipeline.parquet.footer import Footer, read_footer, read_footers
 from pipeline.parquet.plan import balance
-from pipeline.parquet.scan import ScanTask, scan, whole_file
+from pipeline.parquet.scan import ScanTask, scan_each, whole_file
 from pipeline.storage import FileRef
 from spark_datasource.options import ReadOptions
 from spark_datasource.schemas import arrow_schema, spark_schema
@@ -86,6 +86,12 @@ class RowGroups(InputPartition):
     tasks: tuple[ScanTask, ...]
 
 
+def _present(columns: Sequence[str], footer: Footer) -> list[str]:
+    """Of the columns, those that a file has."""
+    own = set(footer.schema().names)
+    return [name for name in columns if name in own]
+
+
 class HuggingFaceReader(DataSourceReader):
     """Reads the columns of `schema`; Spark pickles it to the executors."""
 
@@ -105,11 +111,9 @@ class HuggingFaceReader(DataSourceReader):
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, RowGroups)
         expected = arrow_schema(self._schema)
-        for task in partition.tasks:
-            present = set(task.footer.schema().names)
-            columns = [name for name in expected.names if name in present]
-            for batch in scan([task], self._dataset.token, columns):
-                yield conform(batch, expected, task.file.uri)
+        tasks = [(task, _present(expected.names, task.footer)) for task in partition.tasks]
+        for number, batch in scan_each(tasks, self._dataset.token):
+            yield conform(batch, expected, tasks[number][0].file.uri)
 
     def _check_columns(self, footers: Sequence[Footer]) -> None:
         """A column that the user's own schema names and no file has would be null throughout: more likely a slip."""

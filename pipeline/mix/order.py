@@ -8,7 +8,7 @@ Every hash is BLAKE2b over an unambiguous encoding; Python's own `random` and `h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeVar
@@ -143,21 +143,17 @@ def spread_blocks(
     """A balanced interleave of the sources' blocks: (source, index into its `blocks`) in the order of the mix.
 
     Each source's block ids are first ordered by hash; the j-th of n then stands at (j + u) / n with u in [0, 1) a hash of
-    source and j. So every stretch of the mix holds each source's share, and growing one source leaves the others' blocks
-    in their order. An id that occurs again (a repeat) is a block of its own. `names` identify the sources where their
-    numbers may change between builds.
+    the source. So every stretch of the mix holds each source's share to within one block (a u per block doubles chi2 in windows
+    of 512 and 4,096 rows), and growing one source leaves the others' blocks in their order. An id that occurs again (a
+    repeat) is a block of its own. `names` identify the sources where their numbers may change between builds.
     """
     placed: list[tuple[float, int, int, int]] = []
     for source, ids in enumerate(blocks):
-        name: Hashable = source if names is None else names[source]
+        name = source if names is None else names[source]
         order = _hashed(ids, seed)
         count = len(order)
-        salt = hashlib.blake2b(_digest((seed, "spread", name), 32), digest_size=8)
-        for j, index in enumerate(order):
-            state = salt.copy()
-            state.update(j.to_bytes(8, "big"))
-            shift = (int.from_bytes(state.digest(), "big") >> 11) * 2.0**-53
-            placed.append(((j + shift) / count, source, j, index))
+        shift = unit_interval(seed, "spread", name)
+        placed += [((j + shift) / count, source, j, index) for j, index in enumerate(order)]
     placed.sort()
     return [(source, index) for _, source, _, index in placed]
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.errors import NotFoundError, OptionError
 from pipeline.mix.blocks import Block, cut_blocks, footer_id, row_bytes, rows_per_block
 from pipeline.mix.order import Permutation, apportion, hash_order, spread_blocks
-from pipeline.mix.recipe import Recipe, Source
+from pipeline.mix.recipe import Recipe
 from pipeline.mix.schema import align
 from pipeline.mix.sources import OpenSource
 from pipeline.parquet.features import Features
@@ -134,15 +134,21 @@ def _draw(recipe: Recipe, sources: Sequence[OpenSource]) -> list[Draw]:
             raise NotFoundError(f"{recipe.where_is(f'sources[{index}]')}: source {source.name!r} has no rows{why}")
     if any(source.weight is not None for source in recipe.sources):
         return _draw_by_weight(recipe, sources)
-    return [_draw_one(source, opened.rows) for source, opened in zip(recipe.sources, sources, strict=True)]
+    return [_draw_one(recipe, index, opened.rows) for index, opened in enumerate(sources)]
 
 
-def _draw_one(source: Source, available: int) -> Draw:
+def _draw_one(recipe: Recipe, index: int, available: int) -> Draw:
+    source = recipe.sources[index]
     take = available if source.take is None else source.take
     wanted = round(Fraction(take) * available) if isinstance(take, float) else take
     base = min(wanted, available)
     times = Fraction(source.repeat)
-    return Draw(available=available, wanted=round(wanted * times), base=base, rows=round(base * times))
+    rows = round(base * times)
+    if not rows:
+        what = f"take {take}, repeat {source.repeat}"
+        place = recipe.where_is(f"sources[{index}]")
+        raise OptionError(f"{place}: source {source.name!r} would get no row of {available} ({what}); raise them")
+    return Draw(available=available, wanted=round(wanted * times), base=base, rows=rows)
 
 
 def _draw_by_weight(recipe: Recipe, sources: Sequence[OpenSource]) -> list[Draw]:

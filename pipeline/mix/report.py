@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -79,7 +80,7 @@ def plan_values(plan: Plan) -> dict[str, Any]:
                 "from": source.origin,
                 "commit": source.commit,
                 "where": source.predicate.sql if source.predicate else None,
-                "columns": {name: one.sql for name, one in source.expressions.items()},
+                "columns": {name: one.source_column or one.sql for name, one in source.expressions.items()},
                 "rows_available": draw.available,
                 "rows_wanted": draw.wanted,
                 "rows": draw.rows,
@@ -124,14 +125,14 @@ def card_section(plan: Plan, receipts: Sequence[ShardReceipt]) -> str:
         "|---|---|---|---:|---:|---:|---|",
     ]
     for source, draw in zip(plan.sources, plan.draws, strict=True):
-        where = f"`{_cell(source.predicate.sql)}`" if source.predicate else ""
+        where = f"<code>{_cell(source.predicate.sql)}</code>" if source.predicate else ""
         commit = f"`{source.commit}`" if source.commit else ""
         lines.append(
             f"| {_cell(source.name)} | {_cell(source.origin)} | {commit} | {draw.available:,} | {draw.rows:,} "
             f"| {draw.rows / plan.rows:.1%} | {where} |"
         )
     if plan.recipe.source_column:
-        lines += ["", f"The column `{plan.recipe.source_column}` names each row's source."]
+        lines += ["", f"The column <code>{_cell(plan.recipe.source_column)}</code> names each row's source."]
     lines += ["", "Recipe, pinned commits and checksums of the files: `.pipeline/mix.json`."]
     return "\n".join(lines)
 
@@ -155,4 +156,6 @@ def _pinned(origin: str, commit: str | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Text that means nothing to Markdown or HTML, on one line."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", plain)

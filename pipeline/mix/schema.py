@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,9 +69,17 @@ def _feature(column: pa.Field, sources: Sequence[Offered]) -> Any:
     if any(value != values[0] for value in values):
         told = ", ".join(f"{feature!r:.80} in source {name!r}" for name, feature in written.items())
         raise SchemaError(f"column {column.name!r} has different features: {told}; rename one of them in 'columns'")
-    if not values or (len(values) < len(having) and "names" in values[0]):
+    if not values or (len(values) < len(having) and _holds_labels(values[0])):
         return feature_of_type(column.type)
     return values[0]
+
+
+def _holds_labels(feature: Any) -> bool:
+    if isinstance(feature, list):
+        return any(map(_holds_labels, feature))
+    if not isinstance(feature, Mapping):
+        return False
+    return feature.get("_type") == "ClassLabel" or any(map(_holds_labels, feature.values()))
 
 
 def _check_free(source_column: str, sources: Sequence[Offered]) -> None:

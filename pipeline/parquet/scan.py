@@ -1,7 +1,8 @@
 """Row groups of files -> record batches, in order, fetched ahead of who consumes them.
 
 A footer tells every byte range beforehand. The ranges of the next row groups are fetched by a few threads while the current
-one is decoded; a row group larger than the budget is read piece by piece instead. Nothing is fetched that was not asked for.
+one is decoded; a row group larger than the budget is read piece by piece instead. Of columns that were not asked for, only those
+that are smaller than a hole between two wanted ones are fetched.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def _fetch_ahead(
     upcoming = next(groups, None)
     try:
         while upcoming or waiting:
-            while upcoming and (not waiting or held + upcoming.size <= options.prefetch_bytes):
+            while upcoming and (not waiting or 0 < upcoming.size <= options.prefetch_bytes - held):
                 ranges = merge_ranges(upcoming.group.ranges(upcoming.columns)) if upcoming.size else []
                 upcoming.pieces = [pool.submit(_fetch, upcoming.reader, start, end) for start, end in ranges]
                 waiting.append(upcoming)

@@ -125,6 +125,18 @@ def test_a_balanced_interleave_beats_a_random_one(block):
     assert balanced.buffered.chi2_512 < 0.7 * chance.buffered.chi2_512
 
 
+@pytest.mark.parametrize(
+    ("sources", "block", "expected"),
+    [(8, 4, (0.41, 0.06, 0.01)), (8, 16, (9.6, 1.06, 0.14)), (185, 4, (3.7, 2.6, 0.3)), (185, 16, (14.4, 13.8, 7.0))],
+)
+def test_a_balanced_interleave_measures_as_the_facts_say(sources, block, expected):
+    """One shift per source gives the figures of the facts in windows of 64, 512 and 4,096 rows."""
+    runs = [(source, block) for source, _ in spread_blocks(_zipf_blocks(block, sources=sources), 3)]
+    stored = measure_quality(runs, sources).stored
+    assert (stored.chi2_64, stored.chi2_512) == pytest.approx(expected[:2], rel=0.3)
+    assert stored.chi2_4096 == pytest.approx(expected[2], rel=0.4)
+
+
 def test_a_large_mix_is_seen_through_stretches(monkeypatch):
     """Beyond the cap the buffer is simulated on evenly spaced parts: bounded work, nearly the same numbers."""
     ids = _zipf_blocks(16)
