@@ -106,7 +106,7 @@ def publish_mix(plan: Plan, target: Target, receipts: Sequence[ShardReceipt]) ->
         transaction=uuid.uuid4().hex,
         features=to_yaml(plan.features) if plan.features is not None else None,
         section=report.card_section(plan, receipts),
-        texts={".pipeline/mix.json": json.dumps(report.state(plan, receipts), indent=2) + "\n"},
+        record=json.dumps(report.state(plan, receipts), indent=2) + "\n",
     )
     if target.folder is not None:
         publish_folder(target.folder, write, receipts)

@@ -18,8 +18,6 @@ from pipeline.errors import OptionError
 
 _FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _COMMENTS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
-_BEGIN, _END = "<!-- pipeline:begin -->", "<!-- pipeline:end -->"
-_SECTION = re.compile(re.escape(_BEGIN) + r".*?" + re.escape(_END) + r"\n?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +126,21 @@ def split_info(card: Card, config: str, split: str) -> SplitInfo | None:
     return None
 
 
-def update_section(card: Card, markdown: str) -> Card:
-    """The card with our section of the Markdown replaced, or added at its end."""
-    section = f"{_BEGIN}\n{markdown.strip()}\n{_END}\n"
-    if _SECTION.search(card.body):
-        body = _SECTION.sub(lambda _: section, card.body, count=1)
-    else:
-        body = f"{card.body.rstrip()}\n\n{section}" if card.body.strip() else f"\n{section}"
-    return replace(card, body=body)
+def update_section(card: Card, name: str, markdown: str | None, *, keep: bool) -> Card:
+    """The card with our section of this name: after those that it has when they `keep`, else instead of them.
+
+    `None` adds none.
+    """
+    begin, end = (f"<!-- pipeline: {word} {name} -->\n" for word in ("begin", "end"))
+    ours = re.compile(rf"\n?{re.escape(begin)}.*?{re.escape(end.rstrip())}\n?", re.DOTALL)
+    section = f"\n{begin}{markdown.strip()}\n{end}" if markdown is not None else ""
+    found = list(ours.finditer(card.body))
+    if not found:
+        above = f"{card.body.rstrip()}\n" if card.body.strip() else ""
+        return replace(card, body=above + section if section else card.body)
+    at = found[-1].end() if keep else found[0].start()
+    rest = card.body[at:] if keep else ours.sub("", card.body[at:])
+    return replace(card, body=card.body[:at] + section + rest)
 
 
 def _rewrite(front: str, meta: Mapping[str, Any]) -> str:

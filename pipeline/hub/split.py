@@ -7,8 +7,8 @@ of a split are named as `push_to_hub` names them; later ones carry the transacti
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -31,7 +31,10 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitWrite:
-    """What is written where. `features` is the card's YAML form; `section` is Markdown for the card; `texts` go along."""
+    """What is written where. `features` is the card's YAML form.
+
+    `section` is Markdown for the card, `record` a text for machines; both tell of this write, next to those that it adds to.
+    """
 
     config: str
     split: str
@@ -39,8 +42,8 @@ class SplitWrite:
     transaction: str
     features: Sequence[Any] | None
     section: str | None = None
+    record: str | None = None
     unique_names: bool = False
-    texts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _SPLIT.fullmatch(self.split):
@@ -51,6 +54,8 @@ class SplitWrite:
             raise OptionError(
                 f"option 'config' must be a folder's name, got {self.config!r}; it holds none of <>:/\\|?*"
             )
+        if self.config == "data":
+            raise OptionError("option 'config' is 'data', the folder of config 'default'; give it another name")
 
 
 def config_splits(listing: Listing, config: str) -> dict[str, tuple[DataFile, ...]]:
@@ -87,9 +92,11 @@ def split_change(
         {write.split: SplitInfo(num_examples=rows, num_bytes=num_bytes)},
         download_size=_config_size(card, write.config, list(after.values()), str(listing.ref)),
     )
-    if write.section is not None:
-        card = update_section(card, write.section)
-    return Change(files=files, texts={**write.texts, "README.md": card.text()}, deletions=deletions)
+    card = update_section(card, f"{write.config}/{write.split}", write.section, keep=bool(kept))
+    records = f".pipeline/writes/{write.config}/{write.split}/"
+    texts = {f"{records}{write.transaction}.json": write.record} if write.record is not None else {}
+    gone = () if kept else tuple(file.path for file in listing.files if file.path.startswith(records))
+    return Change(files=files, texts={**texts, "README.md": card.text()}, deletions=(*deletions, *gone))
 
 
 def check_unchanged(listing: Listing, config: str, split: str, planned: Sequence[DataFile]) -> None:

@@ -5,8 +5,10 @@ Whoever exchanges brings a shard's rows together in order of position; `build.wr
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,7 +35,7 @@ class PlacedBlock:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """Some row groups of one of a source's files; `first_row` is the number of their first row in the file, `first_drawn`
-    in the source. `blocks` are the file's, in block order.
+    in the source. `blocks` are the file's, in block order, sorted by where they start.
     """
 
     source: int
@@ -51,7 +53,7 @@ def pieces_of(plan: Plan, target_bytes: int) -> list[Piece]:
     for number, source in enumerate(plan.sources):
         drawn = 0
         for file, counts in enumerate(source.counts):
-            blocks = tuple(placed.get((number, file), ()))
+            blocks = tuple(sorted(placed.get((number, file), ()), key=lambda block: (block.start, block.rows)))
             first_row = 0
             for run in _runs_of_groups(source, file, target_bytes):
                 pieces.append(
@@ -126,11 +128,14 @@ def _place_rows(plan: Plan, piece: Piece) -> Callable[[int, int], Iterator[Place
 
 
 def _place_blocks(piece: Piece) -> Callable[[int, int], Iterator[Placed]]:
-    """In block order: a block's rows follow its position."""
+    """In block order: a block's rows follow its position. Blocks overlap only as copies, so their ends are in order too."""
+    ends = [placed.start + placed.rows for placed in piece.blocks]
 
     def place(done: int, rows: int) -> Iterator[Placed]:
         first = piece.first_row + done
-        for placed in piece.blocks:
+        for placed in islice(piece.blocks, bisect_right(ends, first), None):
+            if placed.start >= first + rows:
+                break
             start, end = max(placed.start, first), min(placed.start + placed.rows, first + rows)
             if start < end:
                 position = placed.position + start - placed.start

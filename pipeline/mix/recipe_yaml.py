@@ -22,16 +22,18 @@ _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """A node, its path from the top such as `sources[1].where`, and the file's name."""
+    """A node, its path from the top such as `sources[1].where`, the file's name, and the key that it stands behind."""
 
     node: yaml.Node
     path: str
     file: str
+    key: yaml.Node | None = None
 
     @property
     def position(self) -> tuple[int, int]:
-        """Line and column, both from 1."""
-        return self.node.start_mark.line + 1, self.node.start_mark.column + 1
+        """Line and column, both from 1, of its key; of itself where it has none."""
+        mark = (self.key or self.node).start_mark
+        return mark.line + 1, mark.column + 1
 
     def error(self, problem: str) -> RecipeError:
         """An error that stands at this value and names its path."""
@@ -119,7 +121,7 @@ class Value:
             if name in seen:
                 raise error_at(self.file, key.position, f"{self.member(name)} is given twice; keep one")
             seen.add(name)
-            pairs.append((key, Value(node=node, path=self.member(name), file=self.file)))
+            pairs.append((key, Value(node=node, path=self.member(name), file=self.file, key=key_node)))
         return pairs
 
     def elements(self, what: str) -> list[Value]:

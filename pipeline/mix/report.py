@@ -116,7 +116,7 @@ def card_section(plan: Plan, receipts: Sequence[ShardReceipt]) -> str:
         "none": "not shuffled",
     }[plan.recipe.shuffle]
     lines = [
-        "## How this dataset was mixed",
+        f"## How {_whole(plan)} was mixed",
         "",
         f"{plan.rows:,} rows in {plan.shards} files of equal size, {format_bytes(sum(r.file.size for r in receipts))}. "
         f"Order: {order}. Seed: {plan.recipe.seed}.",
@@ -133,8 +133,15 @@ def card_section(plan: Plan, receipts: Sequence[ShardReceipt]) -> str:
         )
     if plan.recipe.source_column:
         lines += ["", f"The column <code>{_cell(plan.recipe.source_column)}</code> names each row's source."]
-    lines += ["", "Recipe, pinned commits and checksums of the files: `.pipeline/mix.json`."]
+    folder = f".pipeline/writes/{plan.recipe.config}/{plan.recipe.split}"
+    lines += ["", f"Recipe, pinned commits and checksums of the files: `{folder}`."]
     return "\n".join(lines)
+
+
+def _whole(plan: Plan) -> str:
+    if (plan.recipe.config, plan.recipe.split) == ("default", "train"):
+        return "this dataset"
+    return f"split `{plan.recipe.split}` of config `{plan.recipe.config}`"
 
 
 def _row_runs(plan: Plan) -> list[Run]:

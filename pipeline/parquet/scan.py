@@ -8,7 +8,7 @@ that are smaller than a hole between two wanted ones are fetched.
 from __future__ import annotations
 
 import io
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from pipeline.storage import FileRef, RangeReader
 _HOLE_BYTES = 1 << 20
 _BLOCK_BYTES = 16 << 20
 _PIECE_BYTES = 4 << 20
+_OPEN_FILES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ def _check_columns(task: ScanTask, columns: Sequence[str] | None) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class _Fetch:
-    """A row group on its way: `size` is what it holds of the budget, `last` that its reader has no other one to serve."""
+    """A row group on its way: `size` is what it holds of the budget, `last` that its task has no other one."""
 
     position: int
     task: ScanTask
@@ -121,6 +122,33 @@ class _Fetch:
         return pa.PythonFile(SparseFile(self.task.file.size, pieces, self.reader), mode="r")
 
 
+class _Readers:
+    """Open files, shared by the tasks that read them; those that nobody needs now are kept while they are few."""
+
+    def __init__(self, token: Secret | None) -> None:
+        self._token = token
+        self._open: dict[str, RangeReader] = {}
+        self._users: Counter[str] = Counter()
+
+    def take(self, file: FileRef) -> RangeReader:
+        """A reader of the file, until it is given back."""
+        if file.uri not in self._open:
+            for uri in [uri for uri in self._open if not self._users[uri]][: len(self._open) - _OPEN_FILES + 1]:
+                self._open.pop(uri).close()
+            self._open[file.uri] = open_file(file, self._token)
+        self._users[file.uri] += 1
+        return self._open[file.uri]
+
+    def give_back(self, file: FileRef) -> None:
+        """Say that one who took it needs it no more."""
+        self._users[file.uri] -= 1
+
+    def close(self) -> None:
+        """Close all."""
+        for reader in self._open.values():
+            reader.close()
+
+
 def _fetch_ahead(
     tasks: Iterable[tuple[ScanTask, Sequence[str] | None]], token: Secret | None, options: ScanOptions
 ) -> Iterator[tuple[_Fetch, pa.NativeFile]]:
@@ -131,9 +159,10 @@ def _fetch_ahead(
     waiting: deque[_Fetch] = deque()
     held = 0
     pool = ThreadPoolExecutor(options.prefetch_requests, thread_name_prefix="scan")
-    groups = _groups(tasks, token, options.prefetch_bytes)
-    upcoming = next(groups, None)
+    readers = _Readers(token)
+    groups = _groups(tasks, readers, options.prefetch_bytes)
     try:
+        upcoming = next(groups, None)
         while upcoming or waiting:
             while upcoming and (not waiting or 0 < upcoming.size <= options.prefetch_bytes - held):
                 ranges = merge_ranges(upcoming.group.ranges(upcoming.columns)) if upcoming.size else []
@@ -145,22 +174,19 @@ def _fetch_ahead(
             yield fetch, fetch.open()
             held -= fetch.size
             if fetch.last:
-                fetch.reader.close()
+                readers.give_back(fetch.task.file)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        for fetch in [*waiting, *([upcoming] if upcoming else [])]:
-            fetch.reader.close()
+        readers.close()
 
 
-def _groups(
-    tasks: Iterable[tuple[ScanTask, Sequence[str] | None]], token: Secret | None, budget: int
-) -> Iterator[_Fetch]:
+def _groups(tasks: Iterable[tuple[ScanTask, Sequence[str] | None]], readers: _Readers, budget: int) -> Iterator[_Fetch]:
     for position, (task, columns) in enumerate(tasks):
         _check_columns(task, columns)
         groups = task.groups()
         if not groups:
             continue
-        reader = open_file(task.file, token)
+        reader = readers.take(task.file)
         for group in groups:
             size = group.size(columns)
             yield _Fetch(

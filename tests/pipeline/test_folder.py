@@ -42,7 +42,7 @@ def _publish(folder, *shards, mode=Mode.OVERWRITE, transaction="0123456789ab", *
         transaction=transaction,
         features=to_yaml(FEATURES),
         section="## How\n\nmixed",
-        texts={".pipeline/mix.json": "{}\n"},
+        record="{}\n",
     )
     publish_folder(folder, write, _stage(folder, *shards))
 
@@ -86,7 +86,7 @@ def test_a_new_folder_is_a_dataset(tmp_path):
     folder = tmp_path / "deep/mix"
     _publish(folder, [1, 2], [3])
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
-        ".pipeline/mix.json",
+        ".pipeline/writes/default/train/0123456789ab.json",
         "README.md",
         "data/train-00000-of-00002.parquet",
         "data/train-00001-of-00002.parquet",
@@ -120,7 +120,7 @@ def test_an_append_adds_files_and_changes_none(tmp_path):
 
 
 def test_other_splits_configs_and_files_are_left_alone(tmp_path):
-    """Writing one split changes no file of another, keeps what people wrote on the card, and replaces its own section."""
+    """Writing one split changes no file of another, keeps what people wrote on the card, and replaces its own section only."""
     _publish(tmp_path, [1])
     _publish(tmp_path, [2], split="test")
     _publish(tmp_path, [3], config="extra")
@@ -133,7 +133,7 @@ def test_other_splits_configs_and_files_are_left_alone(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
     text = card.read_text()
     assert "My own words." in text
-    assert text.count("## How\n") == 1
+    assert text.count("## How\n") == 3
 
 
 def test_an_aborted_file_is_removed(tmp_path):

@@ -48,7 +48,7 @@ def edited(text, config="default"):
     """A card after everything that a write does to it."""
     card = update_config(parse_card(text, about="x"), config, {"train": ["data/train-*"]})
     card = update_info(card, config, [{"name": "a", "dtype": "int64"}], NUMBERS, download_size=7)
-    return update_section(card, "## Ours").text()
+    return update_section(card, f"{config}/train", "## Ours", keep=False).text()
 
 
 def test_an_edit_keeps_what_people_wrote():
@@ -71,14 +71,29 @@ def test_an_edit_made_twice_changes_nothing_more():
     """The same write again gives the same card: nothing is repeated."""
     once = edited(WRITTEN)
     assert edited(once) == once
-    assert once.count("pipeline:begin") == once.count("configs:") == once.count("dataset_info:") == 1
+    assert once.count("pipeline: begin") == once.count("configs:") == once.count("dataset_info:") == 1
 
 
 def test_a_section_is_replaced_where_it_stands():
     """Our Markdown is found between its markers and replaced there, even when people wrote after it."""
-    card = update_section(Card(body="# Title\n"), "one \\1 \\g<0>")
-    card = update_section(parse_card(card.text() + "\nafter\n", about="x"), "two \\2")
-    assert card.text() == "# Title\n\n<!-- pipeline:begin -->\ntwo \\2\n<!-- pipeline:end -->\n\nafter\n"
+    card = update_section(Card(body="# Title\n"), "a/b", "one \\1 \\g<0>", keep=False)
+    card = update_section(parse_card(card.text() + "\nafter\n", about="x"), "a/b", "two \\2", keep=False)
+    assert card.text() == "# Title\n\n<!-- pipeline: begin a/b -->\ntwo \\2\n<!-- pipeline: end a/b -->\n\nafter\n"
+    assert update_section(card, "a/b", None, keep=False).text() == "# Title\n\nafter\n"
+
+
+def test_sections_that_are_kept_stand_together():
+    """What an append tells comes after what the split's earlier writes told; other splits' sections are left alone."""
+    card = update_section(Card(body="# Title\n"), "a/b", "one", keep=False)
+    card = update_section(card, "a/c", "other", keep=False)
+    card = update_section(card, "a/b", "two", keep=True)
+    told = card.text()
+    assert told.index("one") < told.index("two") < told.index("other")
+    assert update_section(card, "a/b", None, keep=True).text() == told
+    again = update_section(card, "a/b", "three", keep=False).text()
+    assert "one" not in again
+    assert "two" not in again
+    assert again.index("three") < again.index("other")
 
 
 @pytest.mark.parametrize(

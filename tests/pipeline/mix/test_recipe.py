@@ -60,13 +60,13 @@ def test_the_example_of_the_readme_is_read_whole():
 
 
 def test_places_are_kept_for_errors_that_come_later():
-    """`where_is` gives file, line and column of a value, else of what is around it."""
+    """`where_is` gives file, line and column of a value's key, else of what is around it."""
     recipe = parse_recipe(EXAMPLE, name="conf/mix.yaml")
-    assert recipe.where_is("sources[2].where") == "conf/mix.yaml:11:12"
-    assert recipe.where_is("sources[0].columns.text") == "conf/mix.yaml:7:35"
-    assert recipe.where_is("sources[0].columns.other") == "conf/mix.yaml:7:14"
+    assert recipe.where_is("sources[2].where") == "conf/mix.yaml:11:5"
+    assert recipe.where_is("sources[0].columns.text") == "conf/mix.yaml:7:29"
+    assert recipe.where_is("sources[0].columns.other") == "conf/mix.yaml:7:5"
     assert recipe.where_is("sources[1].where") == "conf/mix.yaml:8:5"
-    assert recipe.where_is("sources[9]") == "conf/mix.yaml:6:3"
+    assert recipe.where_is("sources[9]") == "conf/mix.yaml:5:1"
     assert recipe.where_is("split") == "conf/mix.yaml:1:1"
     assert recipe.sources[1].position == (8, 5)
 
@@ -77,121 +77,121 @@ def _edited(old, new):
 
 
 WRONG = [
-    ("repeat: 2", "weight: -3", "9:13: sources[1].weight must be greater than 0, got -3"),
-    ("repeat: 2", "weight: 0.0", "9:13: sources[1].weight must be greater than 0, got 0.0"),
-    ("repeat: 2", "weight: lots", "9:13: sources[1].weight must be a number greater than 0, got 'lots'"),
-    ("repeat: 2", "weight: .nan", "9:13: sources[1].weight must be a number greater than 0, got .nan"),
-    ("repeat: 2", "weight: .inf", "9:13: sources[1].weight must be a number greater than 0, got .inf"),
-    ("repeat: 2", "weight: 1.0e+400", "9:13: sources[1].weight must be less than 1.8e308, got 1.0e+400"),
-    ("repeat: 2", "weight: true", "9:13: sources[1].weight must be a number greater than 0, got the boolean true"),
+    ("repeat: 2", "weight: -3", "9:5: sources[1].weight must be greater than 0, got -3"),
+    ("repeat: 2", "weight: 0.0", "9:5: sources[1].weight must be greater than 0, got 0.0"),
+    ("repeat: 2", "weight: lots", "9:5: sources[1].weight must be a number greater than 0, got 'lots'"),
+    ("repeat: 2", "weight: .nan", "9:5: sources[1].weight must be a number greater than 0, got .nan"),
+    ("repeat: 2", "weight: .inf", "9:5: sources[1].weight must be a number greater than 0, got .inf"),
+    ("repeat: 2", "weight: 1.0e+400", "9:5: sources[1].weight must be less than 1.8e308, got 1.0e+400"),
+    ("repeat: 2", "weight: true", "9:5: sources[1].weight must be a number greater than 0, got the boolean true"),
     ("repeat: 2", "weight: 3", "6:5: sources[0] has no weight, others have; give all sources a weight or none"),
-    ("repeat: 2", "repeat: 2000000", "9:13: sources[1].repeat must be at most 1000000, got 2000000"),
-    ("repeat: 2", "repeat: 010", "9:13: sources[1].repeat must be a number of times greater than 0, got 010"),
-    ("repeat: 2", "repeat: 0", "9:13: sources[1].repeat must be greater than 0, got 0"),
+    ("repeat: 2", "repeat: 2000000", "9:5: sources[1].repeat must be at most 1000000, got 2000000"),
+    ("repeat: 2", "repeat: 010", "9:5: sources[1].repeat must be a number of times greater than 0, got 010"),
+    ("repeat: 2", "repeat: 0", "9:5: sources[1].repeat must be greater than 0, got 0"),
     ("repeat: 2", "{repeat: 2}", "10:3: this is not YAML"),
-    ("repeat: 2", "repeat: 2\n    weight: 1", "9:13: sources[1].repeat cannot stand beside weight"),
-    ("repeat: 2", "parquet: a", "9:14: sources[1].parquet cannot stand beside dataset; make it a source of its own"),
-    ("repeat: 2", "config: '*'", "9:13: sources[1].config must be a config's name without any of"),
-    ("repeat: 2", "split: a/b", "9:12: sources[1].split must be a split's name of letters"),
+    ("repeat: 2", "repeat: 2\n    weight: 1", "9:5: sources[1].repeat cannot stand beside weight"),
+    ("repeat: 2", "parquet: a", "9:5: sources[1].parquet cannot stand beside dataset; make it a source of its own"),
+    ("repeat: 2", "config: '*'", "9:5: sources[1].config must be a config's name without any of"),
+    ("repeat: 2", "split: a/b", "9:5: sources[1].split must be a split's name of letters"),
     ("repeat: 2", "wieght: 2", "9:5: sources[1].wieght is not a key of a source; did you mean 'weight'? the keys"),
     ("repeat: 2", "<<: {}", "9:5: sources[1].<< is not a key of a source"),
     ("repeat: 2", "2: 2", "9:5: sources[1]: the key must be text, got the number 2; put it in quotes"),
-    ("repeat: 2", "columns: []", "9:14: sources[1].columns must have at least one entry"),
+    ("repeat: 2", "columns: []", "9:5: sources[1].columns must have at least one entry"),
     ("repeat: 2", "columns: [a, b, a]", "9:21: sources[1].columns[2] 'a' is given twice; keep one"),
     (
         "repeat: 2",
         "columns: {}",
-        "9:14: sources[1].columns must be a mapping of mix column to source column or SQL, or a list",
+        "9:5: sources[1].columns must be a mapping of mix column to source column or SQL, or a list",
     ),
     (
         "repeat: 2",
         "columns: {a: 1}",
-        '9:18: sources[1].columns.a must be a source column or SQL, got the number 1; put it in quotes: "1"',
+        '9:15: sources[1].columns.a must be a source column or SQL, got the number 1; put it in quotes: "1"',
     ),
-    ("repeat: 2", "columns: {a: upper(b}", "9:18: sources[1].columns.a: 1-based column"),
+    ("repeat: 2", "columns: {a: upper(b}", "9:15: sources[1].columns.a: 1-based column"),
     ("repeat: 2", "dataset: ns/x", "9:5: sources[1].dataset is given twice; keep one"),
     ("seed: 42", "sead: 42", "2:1: sead is not a key of a recipe; did you mean 'seed'? the keys are target, seed,"),
-    ("seed: 42", "seed: 1.5", "2:7: seed must be a whole number, got 1.5"),
-    ("seed: 42", "seed: yes", "2:7: seed must be a whole number, got the boolean yes"),
-    ("seed: 42", "seed: 1:30", "2:7: seed must be a whole number, got 1:30"),
-    ("seed: 42", "seed: -1", "2:7: seed must be at least 0, got -1"),
-    ("seed: 42", f"seed: {10**30}", f"2:7: seed must be at most {2**63 - 1}, got {10**30}"),
+    ("seed: 42", "seed: 1.5", "2:1: seed must be a whole number, got 1.5"),
+    ("seed: 42", "seed: yes", "2:1: seed must be a whole number, got the boolean yes"),
+    ("seed: 42", "seed: 1:30", "2:1: seed must be a whole number, got 1:30"),
+    ("seed: 42", "seed: -1", "2:1: seed must be at least 0, got -1"),
+    ("seed: 42", f"seed: {10**30}", f"2:1: seed must be at most {2**63 - 1}, got {10**30}"),
     (
         "seed: 42",
         "seed: !!python/object:os.system x",
-        "2:7: seed has the tag tag:yaml.org,2002:python/object:os.system",
+        "2:1: seed has the tag tag:yaml.org,2002:python/object:os.system",
     ),
     ("seed: 42", "seed: [", "4:1: this is not YAML: expected ',' or ']'"),
-    ("seed: 42", "private: 1", "2:10: private must be true or false, got 1"),
+    ("seed: 42", "private: 1", "2:1: private must be true or false, got 1"),
     (
         "seed: 42",
         "source_column: true",
-        "2:16: source_column must be a column's name, or false for no such column, got the boolean true",
+        "2:1: source_column must be a column's name, or false for no such column, got the boolean true",
     ),
     (
         "seed: 42",
         "source_column: null",
-        "2:16: source_column must be a column's name, or false for no such column, got nothing (null)",
+        "2:1: source_column must be a column's name, or false for no such column, got nothing (null)",
     ),
-    ("seed: 42", "total_rows: 10", "2:13: total_rows needs weights to share it by; give every source a weight"),
-    ("blocks  ", "some", "3:10: shuffle must be one of blocks, rows, none, got 'some"),
-    ("100MB", "lots", "4:14: shard_bytes must be a size such as 100MB or 64MiB, got 'lots'"),
-    ("100MB", "10KB", "4:14: shard_bytes must be at least 64KB, got '10KB'"),
-    ("100MB", "9" * 400, "4:14: shard_bytes must be a size such as 100MB or 64MiB, got 999"),
-    ("100MB", "9" * 400 + "MB", "4:14: shard_bytes must be a size such as 100MB or 64MiB, got '999"),
+    ("seed: 42", "total_rows: 10", "2:1: total_rows needs weights to share it by; give every source a weight"),
+    ("blocks  ", "some", "3:1: shuffle must be one of blocks, rows, none, got 'some"),
+    ("100MB", "lots", "4:1: shard_bytes must be a size such as 100MB or 64MiB, got 'lots'"),
+    ("100MB", "10KB", "4:1: shard_bytes must be at least 64KB, got '10KB'"),
+    ("100MB", "9" * 400, "4:1: shard_bytes must be a size such as 100MB or 64MiB, got 999"),
+    ("100MB", "9" * 400 + "MB", "4:1: shard_bytes must be a size such as 100MB or 64MiB, got '999"),
     (
         "ns/finevision-mini ",
         "finevision ",
-        "1:9: target must be ns/name, hf://datasets/ns/name or a folder that starts with ./, ../, /",
+        "1:1: target must be ns/name, hf://datasets/ns/name or a folder that starts with ./, ../, /",
     ),
-    ("ns/finevision-mini ", "s3://bucket/x ", "1:9: target must be ns/name"),
+    ("ns/finevision-mini ", "s3://bucket/x ", "1:1: target must be ns/name"),
     ("target: ns/finevision-mini ", "", "2:1: the recipe has no target; add target: ns/name or pass --output"),
     (
         "dataset: ns/captions ",
         "dataset: captions ",
-        "6:14: sources[0].dataset must be ns/name or hf://datasets/ns/name@revision",
+        "6:5: sources[0].dataset must be ns/name or hf://datasets/ns/name@revision",
     ),
-    ("dataset: ns/captions ", "dataset: hf://datasets/ns/a/b.parquet ", "6:14: sources[0].dataset must be"),
+    ("dataset: ns/captions ", "dataset: hf://datasets/ns/a/b.parquet ", "6:5: sources[0].dataset must be"),
     ("dataset: ns/captions ", "split: train ", "6:5: sources[0] has neither dataset nor parquet; add one of them"),
     (
         "dataset: ns/captions ",
         "dataset: ns/a@v1\n    revision: v2 ",
-        "7:15: sources[0].revision is given twice, the dataset ends in @v1",
+        "7:5: sources[0].revision is given twice, the dataset ends in @v1",
     ),
     (
         "take: 1000",
         "take: 120%",
-        "12:11: sources[2].take must be a number of rows, or a share such as 0.1 or 10% (above 0, at most 100%)",
+        "12:5: sources[2].take must be a number of rows, or a share such as 0.1 or 10% (above 0, at most 100%)",
     ),
     (
         "take: 1000",
         "take: 1.5",
-        "12:11: sources[2].take must be a whole number of rows, or a share of at most 1.0, got 1.5",
+        "12:5: sources[2].take must be a whole number of rows, or a share of at most 1.0, got 1.5",
     ),
     (
         "take: 1000",
         "take: many",
-        "12:11: sources[2].take must be a number of rows, or a share such as 0.1 or 10%, got 'many'",
+        "12:5: sources[2].take must be a number of rows, or a share such as 0.1 or 10%, got 'many'",
     ),
-    ("take: 1000", "name: no", '12:11: sources[2].name must be text, got the boolean no; put it in quotes: "no"'),
+    ("take: 1000", "name: no", '12:5: sources[2].name must be text, got the boolean no; put it in quotes: "no"'),
     (
         "take: 1000",
         "name: 2026-01-31",
-        '12:11: sources[2].name must be text, got the date 2026-01-31; put it in quotes: "2026-01-31"',
+        '12:5: sources[2].name must be text, got the date 2026-01-31; put it in quotes: "2026-01-31"',
     ),
-    ("take: 1000", "name: ''", "12:11: sources[2].name must be text that is not empty, got ''"),
-    ("take: 1000", "revision: v1", "12:15: sources[2].revision goes with dataset, not with parquet; remove it"),
+    ("take: 1000", "name: ''", "12:5: sources[2].name must be text that is not empty, got ''"),
+    ("take: 1000", "revision: v1", "12:5: sources[2].revision goes with dataset, not with parquet; remove it"),
     (
         "length(text)",
         "foo(text)",
-        "11:12: sources[2].where: 1-based column 1: function 'foo' is not supported; use one of",
+        "11:5: sources[2].where: 1-based column 1: function 'foo' is not supported; use one of",
     ),
-    ("data/extra/*.parquet ", "{a: b} ", "10:14: sources[2].parquet must be a path or a list of paths, got a mapping"),
+    ("data/extra/*.parquet ", "{a: b} ", "10:5: sources[2].parquet must be a path or a list of paths, got a mapping"),
     ("take: 1000", "take: 1000\n  - nothing", "13:5: sources[3] must be a mapping of keys to values, got 'nothing'"),
     (
         "  - dataset: ns/stdlib-qa",
         "  - dataset: ns/stdlib-qa\n    name: x\n  - dataset: ns/b\n    name: x",
-        "11:11: sources[2].name 'x' is also the name of sources[1]; rename one",
+        "11:5: sources[2].name 'x' is also the name of sources[1]; rename one",
     ),
 ]
 
@@ -211,7 +211,7 @@ def test_an_error_is_one_line_that_starts_with_its_place(old, new, message):
         ("", "1:1: the recipe is empty; start with target: and sources:"),
         ("- a", "1:1: the recipe must be a mapping of keys to values, got a list"),
         ("a: 1\n---\nb: 2", "2:1: this is not YAML: but found another document"),
-        ("target: ns/x\nsources: []", "2:10: sources must have at least one entry, got an empty list"),
+        ("target: ns/x\nsources: []", "2:1: sources must have at least one entry, got an empty list"),
         ("target: ns/x", "1:1: the recipe has no sources; add sources:"),
         ("target: ns/x\nsources: &a [*a]", "2:10: sources[0] must be a mapping of keys to values, got a list"),
         ("seed: 1\nname: a\x00b", "2:8: there is a character that YAML does not allow; remove it"),

@@ -66,7 +66,7 @@ def test_quality_is_that_of_the_order_that_is_built(make):
 
 
 def test_the_state_holds_commits_and_checksums(make):
-    """`.pipeline/mix.json` names every source's commit and every file's rows, size and sha256."""
+    """A build's record names every source's commit and every file's rows, size and sha256."""
     plan = _plan(make)
     kept = state(plan, _receipts(plan))
     assert [file["sha256"] for file in kept["files"]] == [f"{n:064x}" for n in range(plan.shards)]
@@ -81,7 +81,7 @@ def test_the_state_holds_commits_and_checksums(make):
         "a|b",
         "two\nlines",
         "`code`",
-        "<!-- pipeline:end -->",
+        "<!-- pipeline: end default/train -->",
         "<img src=x onerror=alert(1)>",
         "*a* [b](http://c) \\",
         "&lt;",
@@ -102,9 +102,9 @@ def test_nothing_in_a_recipe_breaks_the_card(make, hostile):
     assert "<img" not in text
     assert "<!--" not in text
     assert "[b]" not in text
-    card = update_section(parse_card("# Mine\n", about="x"), text)
-    again = update_section(parse_card(card.text(), about="x"), "short")
-    assert again.body.strip() == "# Mine\n\n<!-- pipeline:begin -->\nshort\n<!-- pipeline:end -->"
+    card = update_section(parse_card("# Mine\n", about="x"), "default/train", text, keep=False)
+    again = update_section(parse_card(card.text(), about="x"), "default/train", "short", keep=False)
+    assert again.body.strip() == "# Mine\n\n<!-- pipeline: begin default/train -->\nshort\n<!-- pipeline: end default/train -->"
 
 
 def test_the_card_says_where_every_row_comes_from(make):
