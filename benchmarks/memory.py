@@ -72,7 +72,9 @@ def measure(gigabytes: float, row_bytes: int, home: Path) -> dict[str, int]:
             # One long random text, cut differently for every row: cheap to make, and neither compresses nor deduplicates well.
             frame = spark.range(0, rows, 1, 1).select(
                 "id",
-                expr(f"array_join(transform(sequence(1, {digests // 2}), i -> sha2(concat(id, '-', i), 512)), '')").alias("cell"),
+                expr(
+                    f"array_join(transform(sequence(1, {digests // 2}), i -> sha2(concat(id, '-', i), 512)), '')"
+                ).alias("cell"),
             )
             with Peak() as peak:
                 frame.write.format("huggingface").mode("overwrite").save("bench/memory")
