@@ -172,8 +172,15 @@ def _replace_keys(front: str, meta: Mapping[str, Any]) -> str:
     return written + "".join(_dump({name: value}) for name, value in meta.items() if name not in old)
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes a value that stands in two places twice: not every reader of cards takes aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _dump(meta: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(meta), sort_keys=False, allow_unicode=True) if meta else ""
+    return yaml.dump(dict(meta), Dumper=_Plain, sort_keys=False, allow_unicode=True) if meta else ""
 
 
 def _infos(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -53,9 +53,10 @@ LOCAL: Final = Identity("local", "admin", frozenset({"local"}))
 
 
 class Accounts:
-    """The accounts of a Hub, looked up by token or by name."""
+    """The accounts of a Hub, looked up by token or by name; without `anonymous`, nobody comes in without a token."""
 
-    def __init__(self, accounts: Iterable[Account]) -> None:
+    def __init__(self, accounts: Iterable[Account], anonymous: bool = True) -> None:
+        self.anonymous = anonymous
         self._by_token: dict[bytes, Identity] = {}
         self._by_name: dict[str, Identity] = {}
         for account in accounts:
@@ -63,16 +64,19 @@ class Accounts:
         self.open = not self._by_name
 
     def identify(self, token: str | None) -> Identity | None:
-        """The user with this token, ANONYMOUS without one, None if nobody has it. Without accounts: always LOCAL."""
+        """The user with this token, ANONYMOUS without one, None if nobody may. Without accounts: always LOCAL."""
         if self.open:
             return LOCAL
-        return self._by_token.get(_digest(token)) if token else ANONYMOUS
+        return self._by_token.get(_digest(token)) if token else self._nobody()
 
     def named(self, name: str) -> Identity | None:
         """The user with this name (empty for ANONYMOUS), None if there is none any more."""
         if self.open:
             return LOCAL
-        return self._by_name.get(name) if name else ANONYMOUS
+        return self._by_name.get(name) if name else self._nobody()
+
+    def _nobody(self) -> Identity | None:
+        return ANONYMOUS if self.anonymous else None
 
     def _add(self, account: Account) -> None:
         if not _NAME.fullmatch(account.name) or account.name in self._by_name:

@@ -6,6 +6,7 @@ The one idea: a handler raises `HubError` anywhere, and the client gets the stat
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from typing import Any, Final, NoReturn
 
 from starlette.responses import JSONResponse, Response
 
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_DIGITS_MAX: Final = 18
 
 
 class HubError(Exception):
@@ -59,8 +62,19 @@ def well_formed(what: str) -> Iterator[None]:
     """Around code that picks a request apart: what it stumbles over is the client's mistake, HubError 400."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as err:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as err:
         raise HubError(400, f"malformed {what} in the request: {type(err).__name__} {err}") from err
+
+
+def parse_json(data: bytes) -> Any:
+    """Read JSON; HubError 400 if it is none, is nested too deep, or has half a character (a lone surrogate) in it."""
+    try:
+        value = json.loads(data)
+        if _SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode()
+    except (RecursionError, ValueError) as err:
+        raise HubError(400, f"not JSON: {type(err).__name__} {err}") from err
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +92,20 @@ class Span:
 
 
 def parse_range(header: str | None, total: int) -> Span | None:
-    """Read a Range header with one range; None without one. HubError 416 if nothing of it is there."""
-    if header is None:
+    """Read a Range header with one range; None without one. HubError 416 if nothing of it is there.
+
+    As RFC 9110 (14.2) has it, a header that is malformed, or is about something else than bytes, counts as none.
+    """
+    match = _RANGE.fullmatch((header or "").replace(" ", ""))
+    if header is None or match is None or not any(match.groups()):
         return None
-    match = _RANGE.fullmatch(header.replace(" ", ""))
-    if match is None or match.group(0) == "bytes=-":
-        unsatisfiable(header, total)
-    first, last = match.groups()
-    if not first:
-        start, end = max(0, total - int(last)), total
+    first, last = (_number(digits) for digits in match.groups())
+    if first is not None and last is not None and last < first:
+        return None
+    if first is None:
+        start, end = max(0, total - (last or 0)), total
     else:
-        start, end = int(first), min(total, int(last) + 1 if last else total)
+        start, end = first, total if last is None else min(total, last + 1)
     if start >= end:
         unsatisfiable(header, total)
     return Span(start, end, total)
@@ -96,12 +113,18 @@ def parse_range(header: str | None, total: int) -> Span | None:
 
 def parse_ranges(header: str | None, total: int) -> list[Span]:
     """Read a Range header with any number of ranges; none without one. HubError 416 if one of them is not there."""
-    if header is None:
+    if header is None or not header.lower().startswith("bytes="):
         return []
-    spans = (parse_range(f"bytes={part}", total) for part in header.removeprefix("bytes=").split(","))
-    return [span for span in spans if span is not None]
+    spans = [parse_range(f"bytes={part}", total) for part in header[len("bytes=") :].split(",")]
+    whole = [span for span in spans if span is not None]
+    return whole if len(whole) == len(spans) else []
 
 
 def unsatisfiable(header: str, total: int) -> NoReturn:
     """Raise the 416 for a range that cannot be answered."""
-    raise HubError(416, f"range {header!r} is not satisfiable, the size is {total}")
+    raise HubError(416, f"range {header[:100]!r} is not satisfiable, the size is {total}")
+
+
+def _number(digits: str) -> int | None:
+    """The number, or one that is larger than any file if it is longer than Python likes to read; None for nothing."""
+    return int(digits.lstrip("0")[:_DIGITS_MAX] or "0") if digits else None

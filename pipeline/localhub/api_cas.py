@@ -21,7 +21,10 @@ from pipeline.localhub.xorbs import Upload, Xorbs, parse_hash, readable
 
 
 async def xet_token(call: Call, write: bool) -> Response:
-    """A token for the storage of one repo, in the headers (as Python reads it) and in the body (as Rust reads it)."""
+    """A token for the storage of one repo, in the headers (as Python reads it) and in the body (as Rust reads it).
+
+    The storage's address is another for each user and Hub: hf_xet remembers by it which xorbs it need not upload again.
+    """
     user = call.user()
 
     def work() -> int:
@@ -34,7 +37,7 @@ async def xet_token(call: Call, write: bool) -> Response:
     repo = await call.blocking(work)
     expires_s = int(time.time() + call.core.token_ttl_s)
     token = call.core.signer.token(XetClaim(user.name, repo, write, expires_s))
-    cas = f"{call.endpoint}/cas"
+    cas = f"{call.endpoint}/cas-{call.core.signer.mark(user.name)}"
     headers = {"X-Xet-Cas-Url": cas, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires_s)}
     return JSONResponse({"casUrl": cas, "accessToken": token, "exp": expires_s}, headers=headers)
 
@@ -64,7 +67,7 @@ async def xorb_put(call: Call) -> Response:
             root, records = reader.finish()
             if root != digest:
                 raise HubError(400, f"the xorb has the hash {to_hex(root)}, not {to_hex(digest)}")
-            return call.core.xorbs.keep(draft, Upload(digest, records, user.name, repo.id))
+            return call.core.xorbs.keep(draft, Upload(digest, records, user, repo.id))
 
         await call.feed(take)
         return JSONResponse({"was_inserted": await call.blocking(keep)})
@@ -85,9 +88,12 @@ async def xorb_head(call: Call) -> Response:
 async def shard_put(call: Call) -> Response:
     """Take a shard: the files in it belong to the token's repo from now on."""
     repo, user = await call.storage(write=True)
-    shard = parse_shard(await call.body(SHARD_BYTES_MAX))
-    new = await call.blocking(call.core.files.accept, shard, repo.id, user)
-    return JSONResponse({"result": int(new)})
+    data = await call.body(SHARD_BYTES_MAX)
+
+    def work() -> bool:
+        return call.core.files.accept(parse_shard(data), repo.id, user)
+
+    return JSONResponse({"result": int(await call.blocking(work))})
 
 
 async def chunk(call: Call) -> Response:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlencode
 
 from starlette.responses import JSONResponse, Response
@@ -14,10 +13,11 @@ from starlette.responses import JSONResponse, Response
 from pipeline.localhub.answers import HubError, well_formed
 from pipeline.localhub.api_repos import iso, repo_url
 from pipeline.localhub.call import Call
-from pipeline.localhub.commits import LARGE_SUFFIXES, land, read_proposal
+from pipeline.localhub.commits import Proposal, land, read_proposal
 from pipeline.localhub.names import check_path
 from pipeline.localhub.repos import (
     HEADS,
+    PULL_REQUESTS,
     TAGS,
     Commit,
     Message,
@@ -33,11 +33,10 @@ from pipeline.localhub.repos import (
     set_ref,
     squash,
 )
-from pipeline.localhub.trees import Entry, Folder, commits_by_id, find_entry, find_item, list_page
+from pipeline.localhub.trees import Entry, Folder, commits_by_id, find_item, list_page
 
 _PAGE: Final = 1000
-_REGULAR_BYTES_MAX: Final = 10 * 1000 * 1000
-_NOT_TEXT: Final = frozenset(range(32)) - {9, 10, 12, 13, 27}
+_COMMITS_MAX: Final = 2**31
 
 
 async def tree(call: Call) -> Response:
@@ -73,29 +72,13 @@ async def paths_info(call: Call) -> Response:
     paths = [path.strip("/") for path in form.get("paths", ())]
     expand = form.get("expand", ["false"])[0].lower() == "true"
 
-    def work() -> list[dict[str, Any]]:
+    def work() -> Response:
         with call.core.database.read() as conn:
             commit = resolve(conn, find_repo(conn, call.values["kind"], call.repo_name, user), call.values["rev"])
             found = [find_item(conn, commit, path) for path in paths]
-            return _listed(conn, [item for item in found if item], expand)
+            return JSONResponse(_listed(conn, [item for item in found if item], expand))
 
-    return JSONResponse(await call.blocking(work))
-
-
-async def preupload(call: Call) -> Response:
-    """How each file is to be uploaded, and what is at its path now."""
-    user = call.user()
-    data = await call.json()
-    with well_formed("list of files"):
-        files = [_Planned.parse(file) for file in data.get("files", [])]
-
-    def work() -> list[dict[str, Any]]:
-        with call.core.database.read() as conn:
-            repo = find_repo(conn, call.values["kind"], call.repo_name, user, write=True)
-            commit = resolve(conn, repo, call.values["rev"])
-            return [_upload_mode(conn, commit, file) for file in files]
-
-    return JSONResponse({"files": await call.blocking(work)})
+    return await call.blocking(work)
 
 
 async def commit(call: Call) -> Response:
@@ -107,8 +90,7 @@ async def commit(call: Call) -> Response:
             repo = find_repo(conn, call.values["kind"], call.repo_name, user, write=True)
             resolve_branch(conn, repo, call.values["rev"])
 
-    def work(lines: Iterator[bytes]) -> tuple[Repo, Commit, str]:
-        proposal = read_proposal(lines, call.core.store)
+    def make(proposal: Proposal) -> tuple[Repo, Commit, str]:
         with call.core.database.write() as conn:
             repo = find_repo(conn, call.values["kind"], call.repo_name, user, write=True)
             ref, head = resolve_branch(conn, repo, call.values["rev"])
@@ -116,6 +98,14 @@ async def commit(call: Call) -> Response:
             ref = next_pull_request(conn, repo) if as_pull_request else ref
             set_ref(conn, repo, ref, made.id)
             return repo, made, ref
+
+    def work(body: BinaryIO) -> tuple[Repo, Commit, str]:
+        proposal = read_proposal(body, call.core.store)
+        try:
+            return make(proposal)
+        except HubError:
+            call.core.store.discard("packs", proposal.pack)
+            raise
 
     await call.blocking(look)
     with call.core.store.create() as draft:
@@ -133,7 +123,7 @@ async def refs(call: Call) -> Response:
     def work() -> dict[str, list[dict[str, str]]]:
         with call.core.database.read() as conn:
             repo = find_repo(conn, call.values["kind"], call.repo_name, user)
-            kinds = {"branches": HEADS, "converts": "refs/convert/", "tags": TAGS, "pullRequests": "refs/pr/"}
+            kinds = {"branches": HEADS, "converts": "refs/convert/", "tags": TAGS, "pullRequests": PULL_REQUESTS}
             return {kind: _refs(list_refs(conn, repo, prefix), prefix) for kind, prefix in kinds.items()}
 
     found = await call.blocking(work)
@@ -147,6 +137,8 @@ async def commits(call: Call) -> Response:
     user = call.user()
     with well_formed("query"):
         page, limit = int(call.query("p") or 0), min(_PAGE, int(call.query("limit") or 50))
+    if not 0 <= page < _COMMITS_MAX or limit < 1:
+        raise HubError(400, "p must be a page number, from 0, and limit at least 1")
 
     def work() -> Response:
         with call.core.database.read() as conn:
@@ -211,32 +203,6 @@ async def super_squash(call: Call) -> Response:
 
     await call.blocking(work)
     return JSONResponse({})
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A file that a client wants to upload, and its first bytes."""
-
-    path: str
-    size: int
-    sample: bytes
-
-    @classmethod
-    def parse(cls, file: dict[str, Any]) -> _Planned:
-        return cls(
-            check_path(str(file["path"])), int(file.get("size") or 0), base64.b64decode(file.get("sample") or "")
-        )
-
-    @property
-    def is_large(self) -> bool:
-        named = self.path.lower().endswith(LARGE_SUFFIXES)
-        return self.size > 0 and (named or self.size > _REGULAR_BYTES_MAX or not _NOT_TEXT.isdisjoint(self.sample))
-
-
-def _upload_mode(conn: sqlite3.Connection, commit: Commit, file: _Planned) -> dict[str, Any]:
-    now = find_entry(conn, commit, file.path)
-    oid = {} if now is None else {"oid": now.sha256 or now.oid}
-    return {"path": file.path, "uploadMode": "lfs" if file.is_large else "regular", "shouldIgnore": False, **oid}
 
 
 def _next_page(call: Call, repo: Repo, path: str, query: dict[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -35,7 +36,7 @@ async def resolve_file(call: Call) -> Response:
         revision, path = f"refs/{match.group(1)}", match.group(2)
     check_path(path)
 
-    def work() -> tuple[Repo, Commit, Entry, bytes | None]:
+    def work() -> Response:
         with call.core.database.read() as conn:
             repo = find_repo(conn, call.values.get("kind", "model"), call.repo_name, user)
             commit = resolve(conn, repo, revision)
@@ -44,14 +45,12 @@ async def resolve_file(call: Call) -> Response:
                 missing = entry_not_found(path)
                 missing.headers = {"X-Repo-Commit": commit.sha}  # so that clients can remember that it is not there
                 raise missing
-            data = read_blob(conn, call.core.store, entry.oid) if entry.sha256 is None else None
-            return repo, commit, entry, data
+            headers = {"X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes", "ETag": f'"{entry.sha256 or entry.oid}"'}
+            if entry.sha256 is None:
+                return _small(call, conn, entry, headers)
+        return _redirect(call, (repo, commit, entry), headers)
 
-    repo, commit, entry, data = await call.blocking(work)
-    headers = {"X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes", "ETag": f'"{entry.sha256 or entry.oid}"'}
-    if data is not None:
-        return _small(call, data, path, headers)
-    return _redirect(call, (repo, commit, entry), headers)
+    return await call.blocking(work)
 
 
 async def cdn_file(call: Call) -> Response:
@@ -63,7 +62,10 @@ async def cdn_file(call: Call) -> Response:
         file = await call.blocking(call.core.files.find, parse_hash(key))
         span = parse_range(call.request.headers.get("range"), file.size)
         return _bytes(call, span or file.size, etag, lambda span: call.core.files.read(file, span.start, span.end))
-    size = (await call.blocking(call.core.store.path("lfs", key).stat)).st_size
+    try:
+        size = (await call.blocking(call.core.store.path("lfs", key).stat)).st_size
+    except FileNotFoundError as err:
+        raise HubError(404, f"no such file: {key}") from err
     span = parse_range(call.request.headers.get("range"), size)
     return _bytes(call, span or size, etag, lambda span: call.core.store.read("lfs", key, span.start, span.end))
 
@@ -112,12 +114,13 @@ def _redirect(call: Call, found: tuple[Repo, Commit, Entry], headers: dict[str, 
     return Response(status_code=302, headers={**headers, "Location": sign_file(call, entry)})
 
 
-def _small(call: Call, data: bytes, path: str, headers: dict[str, str]) -> Response:
-    span = parse_range(call.request.headers.get("range"), len(data))
-    kind = mimetypes.guess_type(path)[0] or "text/plain"
+def _small(call: Call, conn: sqlite3.Connection, entry: Entry, headers: dict[str, str]) -> Response:
+    span = parse_range(call.request.headers.get("range"), entry.size)
+    kind = mimetypes.guess_type(entry.path)[0] or "text/plain"
+    data = read_blob(conn, call.core.store, entry.oid, span)
     if span is None:
         return Response(data, headers=headers, media_type=kind)
-    return Response(data[span.start : span.end], 206, {**headers, "Content-Range": span.header}, kind)
+    return Response(data, 206, {**headers, "Content-Range": span.header}, kind)
 
 
 def _bytes(call: Call, wanted: Span | int, headers: dict[str, str], read: Read) -> Response:

@@ -48,6 +48,8 @@ async def put(call: Call) -> Response:
     with call.core.store.create() as draft:
 
         def take(block: bytes) -> None:
+            if draft.file.tell() + len(block) > size:
+                raise HubError(400, f"the object is longer than the {size} bytes that its URL was signed for")
             digest.update(block)
             draft.file.write(block)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha1
 from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
+from pipeline.localhub.accounts import Identity
 from pipeline.localhub.answers import HubError
-from pipeline.localhub.byte_store import ByteStore
 from pipeline.localhub.call import Call
 from pipeline.localhub.cards import front_matter
-from pipeline.localhub.commits import read_blob, start
+from pipeline.localhub.commits import start
 from pipeline.localhub.names import KINDS
 from pipeline.localhub.repos import (
     Commit,
@@ -58,12 +59,9 @@ async def create(call: Call) -> Response:
     """Make a repo with a first commit that holds `.gitattributes`, as the Hub does."""
     data = await call.json()
     user = call.user()
-    kind, owner = data.get("type") or "model", data.get("organization") or user.name
-    private = bool(data.get("private")) or data.get("visibility") == "private"
-    name = f"{owner}/{data.get('name')}"
-    if kind not in KINDS.values():
-        raise HubError(400, f"repo type must be one of {', '.join(KINDS.values())}, got {kind!r}")
-    if not user.may_write(str(owner)):
+    kind, private = _kind(data), bool(_private(data))
+    owner, name = _full_name(data, user)
+    if not user.may_write(owner):
         raise HubError(403, f"you may not create repos in {owner!r}: your token needs the role 'write' there")
 
     def work() -> Repo:
@@ -72,7 +70,7 @@ async def create(call: Call) -> Response:
                 repo = create_repo(conn, kind, name, private)
             except HubError as err:
                 if err.status == 409:
-                    err.body = {"url": repo_url(call, Repo(0, kind, name, str(owner), private, 0.0))}
+                    err.body = {"url": repo_url(call, Repo(0, kind, name, owner, private, 0.0))}
                 raise
             start(conn, call.core.store, repo, user.name)
             return repo
@@ -85,11 +83,11 @@ async def delete(call: Call) -> Response:
     """Delete a repo."""
     data = await call.json()
     user = call.user()
-    name = f"{data.get('organization') or user.name}/{data.get('name')}"
+    kind, name = _kind(data), _full_name(data, user)[1]
 
     def work() -> None:
         with call.core.database.write() as conn:
-            delete_repo(conn, find_repo(conn, data.get("type") or "model", name, user, write=True))
+            delete_repo(conn, find_repo(conn, kind, name, user, write=True))
 
     await call.blocking(work)
     return Response("OK", media_type="text/plain")
@@ -99,11 +97,11 @@ async def move(call: Call) -> Response:
     """Rename a repo, or give it to another namespace."""
     data = await call.json()
     user = call.user()
-    target = str(data.get("toRepo"))
+    kind, target = _kind(data), str(data.get("toRepo"))
 
     def work() -> None:
         with call.core.database.write() as conn:
-            repo = find_repo(conn, data.get("type") or "model", str(data.get("fromRepo")), user, write=True)
+            repo = find_repo(conn, kind, str(data.get("fromRepo")), user, write=True)
             if not user.may_write(target.split("/")[0]):
                 raise HubError(403, f"you may not write to {target!r}")
             move_repo(conn, repo, target)
@@ -116,13 +114,13 @@ async def settings(call: Call) -> Response:
     """Make a repo private or public."""
     data = await call.json()
     user = call.user()
-    private = data.get("private", None if "visibility" not in data else data["visibility"] == "private")
+    private = _private(data)
 
     def work() -> None:
         with call.core.database.write() as conn:
             repo = find_repo(conn, call.values["kind"], call.repo_name, user, write=True)
             if private is not None:
-                set_private(conn, repo, bool(private))
+                set_private(conn, repo, private)
 
     await call.blocking(work)
     return JSONResponse({"private": private})
@@ -133,28 +131,29 @@ async def listing(call: Call) -> Response:
     user = call.user()
     author, search = call.query("author"), call.query("search").lower()
 
-    def work() -> list[dict[str, Any]]:
+    def work() -> Response:
         with call.core.database.read() as conn:
             repos = list_repos(conn, call.values["kind"], user)
             wanted = [repo for repo in repos if search in repo.name.lower() and author in {"", repo.owner}]
-            return [_summary(repo, _head(conn, repo)) for repo in wanted]
+            return JSONResponse([_summary(repo, _head(conn, repo)) for repo in wanted])
 
-    return JSONResponse(await call.blocking(work))
+    return await call.blocking(work)
 
 
 async def info(call: Call) -> Response:
     """A repo at a revision, with its files."""
     user = call.user()
 
-    def work() -> dict[str, Any]:
+    def work() -> Response:
         with call.core.database.read() as conn:
             repo = find_repo(conn, call.values["kind"], call.repo_name, user)
             commit = resolve(conn, repo, call.values.get("rev", "main"))
-            card = _card(conn, call.core.store, commit)
+            readme = find_entry(conn, commit, "README.md")
+            card = call.core.cards.read(readme.oid) if readme and _may_be_card(readme) else None
             siblings = [_sibling(entry, call.flag("blobs")) for entry in all_entries(conn, commit)]
-            return {**_summary(repo, commit), "cardData": card, "siblings": siblings}
+            return JSONResponse({**_summary(repo, commit), "cardData": card, "siblings": siblings})
 
-    return JSONResponse(await call.blocking(work))
+    return await call.blocking(work)
 
 
 async def validate_yaml(call: Call) -> Response:
@@ -162,7 +161,7 @@ async def validate_yaml(call: Call) -> Response:
     data = await call.json()
     errors = []
     try:
-        front_matter(str(data.get("content", "")))
+        await call.blocking(front_matter, str(data.get("content", "")))
     except ValueError as err:
         errors.append({"message": str(err)})
     return JSONResponse({"errors": errors, "warnings": []}, 400 if errors else 200)
@@ -200,11 +199,30 @@ def _sibling(entry: Entry, blobs: bool) -> dict[str, Any]:
     return {"rfilename": entry.path, "blobId": entry.oid, "size": entry.size, **lfs}
 
 
-def _card(conn: sqlite3.Connection, store: ByteStore, commit: Commit) -> dict[str, Any] | None:
-    readme = find_entry(conn, commit, "README.md")
-    if readme is None or readme.sha256 is not None or readme.size > _CARD_BYTES_MAX:
-        return None
-    try:
-        return front_matter(read_blob(conn, store, readme.oid).decode("utf-8", "replace")) or None
-    except ValueError:
-        return None
+def _may_be_card(readme: Entry) -> bool:
+    return readme.sha256 is None and readme.size <= _CARD_BYTES_MAX
+
+
+def _kind(data: Mapping[str, Any]) -> str:
+    kind = data.get("type") or "model"
+    if kind not in KINDS.values():
+        raise HubError(400, f"repo type must be one of {', '.join(KINDS.values())}, got {kind!r}")
+    return str(kind)
+
+
+def _full_name(data: Mapping[str, Any], user: Identity) -> tuple[str, str]:
+    """(namespace, 'namespace/name') of what a request is about."""
+    owner, name = data.get("organization") or user.name, data.get("name")
+    if not isinstance(name, str) or not name or not isinstance(owner, str):
+        raise HubError(400, f"a repo needs a name, got {name!r} in {owner!r}")
+    return owner, f"{owner}/{name}"
+
+
+def _private(data: Mapping[str, Any]) -> bool | None:
+    """Whether a repo is to be private, None if the request does not say."""
+    private = data.get("private")
+    if private is None and data.get("visibility") is not None:
+        return bool(data["visibility"] == "private")
+    if private is not None and not isinstance(private, bool):
+        raise HubError(400, f"private must be true or false, got {private!r}")
+    return private

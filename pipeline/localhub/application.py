@@ -6,6 +6,7 @@ that a client that is still sending gets to see why.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ from pipeline.localhub.traffic import ConnectionDroppedError, Receive, Send, Tra
 UNKNOWN: Final = "unknown"
 CDN_WITH_TOKEN: Final = "cdn_with_token"  # noqa: S105 - a counter's name
 _DRAIN_BYTES: Final = 80 * 1024 * 1024
+_SIGNED: Final = ("cas_", "cdn", "lfs_put")
+"""How the names of routes begin that ask for what this server signed (a URL, a Xet token) in place of a user's token."""
 
 
 class Application:
@@ -48,15 +51,18 @@ class Application:
             self._traffic.note(CDN_WITH_TOKEN)
         try:
             await self._traffic.answer(found[0].name if found else UNKNOWN, receive, send, work)
-        except (ConnectionDroppedError, ClientDisconnect):
+        except (ConnectionDroppedError, ClientDisconnect, CancelledError):  # the last from a server that stops
             await drop(scope)
 
     async def _answer(self, request: Request, found: tuple[Route, dict[str, str]] | None) -> Response:
         try:
             if self._core.accounts.open:
                 _refuse_strangers(request, self._core.cdn_host)
+            call = Call(self._core, request, found[1] if found else {})
+            if not self._core.accounts.anonymous and not (found and found[0].name.startswith(_SIGNED)):
+                call.user()
             if found is not None:
-                return await found[0].handler(Call(self._core, request, found[1]))
+                return await found[0].handler(call)
             answer = HubError(404, f"no such page: {request.method} {request.url.path}").answer()
         except HubError as err:
             answer = err.answer()

@@ -24,16 +24,20 @@ class ByteStore:
     """The folders `xorbs/`, `lfs/` and `packs/` under a root that one process holds at a time."""
 
     def __init__(self, root: Path) -> None:
+        """SetupError if another process holds the root; OSError if the root cannot be a folder of ours."""
         self.root = root
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = (root / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
+            shutil.rmtree(root / "tmp", ignore_errors=True)
+            (root / "tmp").mkdir(mode=0o700)
+        except BlockingIOError as err:
             self._lock.close()
             raise SetupError(f"{str(root)!r} is already served by another process; stop that one first") from err
-        shutil.rmtree(root / "tmp", ignore_errors=True)
-        (root / "tmp").mkdir(mode=0o700)
+        except OSError:
+            self._lock.close()
+            raise
 
     def close(self) -> None:
         """Let another process have the root."""
@@ -58,8 +62,12 @@ class ByteStore:
                 start += len(block)
                 yield block
 
+    def discard(self, folder: str, name: str) -> None:
+        """Delete bytes that nothing refers to, if they are there."""
+        self.path(folder, name).unlink(missing_ok=True)
+
     def sweep(self, folder: str, known: set[str]) -> None:
-        """Delete the files of `folder` that are not in `known`: what was written for a transaction that never was."""
+        """Delete the files of `folder` that are not in `known`: of a transaction that never was, or of a deleted repo."""
         for path in (self.root / folder).glob("*/*"):
             if path.name not in known:
                 path.unlink()

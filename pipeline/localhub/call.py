@@ -6,18 +6,18 @@ and raises HubError for everything that is not a success.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from pipeline.localhub.accounts import Accounts, Identity
-from pipeline.localhub.answers import HubError, well_formed
+from pipeline.localhub.answers import HubError, parse_json, well_formed
 from pipeline.localhub.byte_store import BLOCK_BYTES, ByteStore, Draft
+from pipeline.localhub.cards import Cards
 from pipeline.localhub.database import Database
 from pipeline.localhub.files import Files
 from pipeline.localhub.names import check_repo_name
@@ -28,7 +28,8 @@ from pipeline.localhub.xorbs import Xorbs
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_JSON_BYTES_MAX: Final = 64 * 1024 * 1024
+_PARSED_BYTES_MAX: Final = 8 * 1024 * 1024
+_PARSED_BYTES_MAX_ANONYMOUS: Final = 1024 * 1024
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
 
@@ -40,6 +41,7 @@ class Core:
     store: ByteStore
     xorbs: Xorbs
     files: Files
+    cards: Cards
     signer: Signer
     accounts: Accounts
     cdn_host: str | None
@@ -115,26 +117,18 @@ class Call:
         return self.query(name).lower() in {"1", "true"}
 
     async def json(self) -> dict[str, Any]:
-        """The body, a JSON object; HubError 400 if it is none."""
-        try:
-            data = json.loads(await self.body(_JSON_BYTES_MAX) or b"{}")
-        except ValueError as err:
-            raise HubError(400, f"the body is not JSON: {err}") from err
+        """The body, a JSON object; HubError 400 if it is none, 413 if it is longer than this user may have parsed."""
+        data = await self.blocking(parse_json, await self._to_parse() or b"{}")
         if not isinstance(data, dict):
             raise HubError(400, "the body must be a JSON object")
         return data
 
     async def form(self) -> dict[str, list[str]]:
         """The body, JSON or form-encoded, as lists of strings."""
-        data = await self.body(_JSON_BYTES_MAX)
-        if "json" not in self.request.headers.get("content-type", ""):
-            return parse_qs(data.decode("utf-8", "replace"))
-        with well_formed("JSON"):
-            values = dict(json.loads(data))
-        return {
-            key: [str(item) for item in value] if isinstance(value, list) else [str(value)]
-            for key, value in values.items()
-        }
+        data = await self._to_parse()
+        if "json" in self.request.headers.get("content-type", ""):
+            return await self.blocking(_json_form, data)
+        return await self.blocking(parse_qs, data.decode("utf-8", "replace"))
 
     async def body(self, limit: int) -> bytes:
         """The whole body; HubError 413 if it is longer than `limit`."""
@@ -156,16 +150,19 @@ class Call:
         if pending:
             await run_in_threadpool(take, bytes(pending))
 
-    async def spool(self, draft: Draft) -> Iterator[bytes]:
-        """Write the body to `draft` and return its lines."""
+    async def spool(self, draft: Draft) -> BinaryIO:
+        """Write the body to `draft` and return that, at its start."""
         await self.feed(draft.file.write)
         draft.file.seek(0)
-        return iter(draft.file)
+        return draft.file
 
     @staticmethod
     async def blocking(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that blocks, in a thread."""
         return await run_in_threadpool(work, *args, **kwargs)
+
+    async def _to_parse(self) -> bytes:
+        return await self.body(_PARSED_BYTES_MAX if self.user().name else _PARSED_BYTES_MAX_ANONYMOUS)
 
     def _repo_by_id(self, repo: int) -> Repo | None:
         with self.core.database.read() as conn:
@@ -176,3 +173,11 @@ class Call:
         if scheme.lower() == "basic":
             raise HubError(401, "send the token as 'Authorization: Bearer ...'")
         return token.strip() or None
+
+
+def _json_form(data: bytes) -> dict[str, list[str]]:
+    with well_formed("JSON"):
+        values = dict(parse_json(data))
+    return {
+        key: [str(item) for item in value] if isinstance(value, list) else [str(value)] for key, value in values.items()
+    }

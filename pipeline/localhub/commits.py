@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
-from pipeline.localhub.answers import HubError, entry_not_found
+from pipeline.localhub.answers import HubError, Span, entry_not_found, parse_json, well_formed
 from pipeline.localhub.byte_store import ByteStore
 from pipeline.localhub.database import ALIVE
 from pipeline.localhub.hashing import git_oid, lfs_pointer
@@ -30,6 +29,10 @@ LARGE_SUFFIXES: Final = (
     ".tflite", ".tgz", ".tiff", ".wasm", ".wav", ".webm", ".webp", ".xz", ".zip", ".zst",
 )  # fmt: skip
 """Files that go to large storage whatever their size, roughly those of a new dataset repo on the Hub."""
+
+REGULAR_BYTES_MAX: Final = 10 * 1000 * 1000
+_LINE_BYTES_MAX: Final = REGULAR_BYTES_MAX * 4 // 3 + 64 * 1024
+_SHORT_SHA: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,15 @@ class Proposal:
     packed: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def read_proposal(lines: Iterable[bytes], store: ByteStore) -> Proposal:
-    """Read the ndjson of a commit request, one line in memory at a time; HubError 400 if it is malformed."""
+def read_proposal(body: BinaryIO, store: ByteStore) -> Proposal:
+    """Read the ndjson of a commit request, one line in memory at a time; HubError 400 or 413 if it is malformed."""
     proposal = Proposal(pack=secrets.token_hex(20))
     with store.create() as draft:
-        for line in lines:
+        while line := body.readline(_LINE_BYTES_MAX + 1):
+            if len(line) > _LINE_BYTES_MAX:
+                raise HubError(
+                    413, f"a line of the commit is too long: upload what is over {REGULAR_BYTES_MAX} bytes first"
+                )
             if line.strip():
                 _read_line(line, proposal, draft.file)
         if proposal.packed:
@@ -87,7 +94,7 @@ def read_proposal(lines: Iterable[bytes], store: ByteStore) -> Proposal:
 
 def land(conn: sqlite3.Connection, repo: Repo, head: Commit, proposal: Proposal, author: str) -> Commit:
     """Apply a proposal on top of `head`; HubError 412 if it was made for another parent, 404 or 400 if it does not apply."""
-    if proposal.parent and proposal.parent != head.sha:
+    if proposal.parent and not (len(proposal.parent) >= _SHORT_SHA and head.sha.startswith(proposal.parent)):
         raise HubError(412, "A commit has happened since. Please refresh and try again.")
     message = Message(proposal.title, proposal.description, author)
     commit = append_commit(conn, repo, head, message)
@@ -119,10 +126,13 @@ def start(conn: sqlite3.Connection, store: ByteStore, repo: Repo, author: str) -
     return commit
 
 
-def read_blob(conn: sqlite3.Connection, store: ByteStore, oid: str) -> bytes:
-    """The bytes of a regular file."""
+def read_blob(conn: sqlite3.Connection, store: ByteStore, oid: str, span: Span | None = None) -> bytes:
+    """The bytes of a regular file, or a range of them."""
     row = conn.execute("SELECT * FROM blobs WHERE oid = ?", (oid,)).fetchone()
-    return b"".join(store.read("packs", row["pack"], row["start"], row["start"] + row["size"]))
+    if row is None:
+        raise HubError(404, f"no such blob: {oid}")
+    start, end = (span.start, span.end) if span else (0, row["size"])
+    return b"".join(store.read("packs", row["pack"], row["start"] + start, row["start"] + end))
 
 
 def find_large(conn: sqlite3.Connection, repo: Repo, sha256: str) -> tuple[int, str | None] | None:
@@ -136,23 +146,23 @@ def find_large(conn: sqlite3.Connection, repo: Repo, sha256: str) -> tuple[int, 
 
 
 def _read_line(line: bytes, proposal: Proposal, pack: BinaryIO) -> None:
-    try:
-        data = json.loads(line)
+    with well_formed("line of a commit"):
+        data = parse_json(line)
         key, value = data["key"], data["value"]
         if key == "header":
             proposal.title = str(value.get("summary", ""))
             proposal.description = str(value.get("description") or "")
-            proposal.parent = value.get("parentCommit")
+            proposal.parent = None if value.get("parentCommit") is None else str(value["parentCommit"])
         else:
             proposal.operations.append(_operation(key, value, proposal, pack))
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise HubError(400, f"malformed line in the commit: {type(err).__name__} {err}") from err
 
 
 def _operation(key: str, value: Mapping[str, Any], proposal: Proposal, pack: BinaryIO) -> Operation:
     path = check_path(value["path"].removesuffix("/") if key == "deletedFolder" else value["path"])
     if key == "file":
         data = _content(value)
+        if len(data) > REGULAR_BYTES_MAX:
+            raise HubError(413, f"{path!r} is longer than {REGULAR_BYTES_MAX} bytes: upload it to large storage first")
         oid = git_oid(len(data), data)
         if oid not in proposal.packed:
             proposal.packed[oid] = (pack.tell(), len(data))

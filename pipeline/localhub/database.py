@@ -88,10 +88,10 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.commit()
             except BaseException:
                 self._writer.rollback()
                 raise
-            self._writer.commit()
 
     def names(self, query: str) -> set[str]:
         """The first column of what a query finds."""

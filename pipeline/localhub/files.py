@@ -26,6 +26,8 @@ from pipeline.localhub.xorbs import Xorbs, XorbTable, readable
 
 _TERM: Final = struct.Struct("<32sIII")
 _DEDUP_XORBS_MAX: Final = 64
+_SHARD_CHUNKS_MAX: Final = 8 * 1024 * 1024
+"""Chunks in all files of a shard, about half a terabyte: what one request can make the server check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,15 @@ class Files:
         self.find = lru_cache(maxsize=64)(self._load)
 
     def accept(self, shard: Shard, repo: int, user: Identity) -> bool:
-        """Check every file of a shard and record that `repo` holds it; HubError 400 if anything in it is wrong."""
+        """Check every file of a shard and record that `repo` holds it; HubError 400 or 413 if anything in it is wrong.
+
+        False if the repo held all of them already.
+        """
+        if sum(term.end - term.start for file in shard.files for term in file.terms) > _SHARD_CHUNKS_MAX:
+            raise HubError(413, f"the files of a shard have more than {_SHARD_CHUNKS_MAX} chunks")
         keys = [self._check(file, shard.dedup_keys, user) for file in shard.files]
-        known = [self._known(file) for file in shard.files]
         with self._database.write() as conn:
+            known = [_held(conn, to_hex(file.digest), repo) for file in shard.files]
             for file, chunks in zip(shard.files, keys, strict=True):
                 _record(conn, file, chunks, repo)
         return not all(known)
@@ -93,10 +100,6 @@ class Files:
             raise HubError(404, f"no such file: {to_hex(digest)}")
         terms = tuple(Term(*values) for values in _TERM.iter_unpack(row["terms"]))
         return XetFile(digest, row["size"], terms, tuple(accumulate(term.raw_bytes for term in terms)))
-
-    def _known(self, file: ShardFile) -> bool:
-        with self._database.read() as conn:
-            return conn.execute("SELECT 1 FROM files WHERE hash = ?", (to_hex(file.digest),)).fetchone() is not None
 
     def _check(self, file: ShardFile, marked: frozenset[bytes], user: Identity) -> dict[bytes, int]:
         """Check one file; return the chunks by which others may find it, each with the term that it is in."""

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -22,6 +23,7 @@ from pipeline.localhub.accounts import Account, Accounts
 from pipeline.localhub.application import UNKNOWN, Application
 from pipeline.localhub.byte_store import ByteStore
 from pipeline.localhub.call import LOOPBACK, Core
+from pipeline.localhub.cards import Cards
 from pipeline.localhub.database import Database
 from pipeline.localhub.files import Files
 from pipeline.localhub.protocol import DroppableProtocol
@@ -31,12 +33,20 @@ from pipeline.localhub.traffic import Faults, Traffic
 from pipeline.localhub.xorbs import Xorbs
 
 _KEEP_ALIVE_S: Final = 75
+_EVERY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to know it when it is asked for
+_KNOWN: Final = {
+    "packs": "SELECT DISTINCT pack FROM blobs",
+    "lfs": "SELECT DISTINCT sha256 FROM lfs",
+    "xorbs": "SELECT hash FROM xorbs",
+}
+"""The names that the database knows, by folder."""
 
 
 class LocalHub:
     """A Hub that serves the folder `root`; a context manager.
 
     `accounts` are the users; without any, every client is the user `local`, and the server binds to loopback only.
+    Bound to loopback, public repos can be read without a token; bound to anything else, every request needs one.
     `cdn_host` is the second host name, from which large files come (default: `localhost` for clients of 127.0.0.1).
     `token_ttl_s` and `url_ttl_s` say how long Xet tokens and signed URLs are good.
     """
@@ -56,7 +66,7 @@ class LocalHub:
             raise OptionError(f"host {host!r} can be reached by others: give accounts, or bind to 127.0.0.1")
         self._root = Path(root)
         self._address = (host, port)
-        self._accounts = Accounts(accounts)
+        self._accounts = Accounts(accounts, anonymous=host in LOOPBACK)
         self._cdn_host = cdn_host
         self._ttl_s = (token_ttl_s, url_ttl_s)
         self._traffic = Traffic((*ROUTER.names, UNKNOWN))
@@ -64,11 +74,13 @@ class LocalHub:
 
     @property
     def endpoint(self) -> str:
-        """The address for HF_ENDPOINT, without a slash at the end."""
-        if self._running is None:
-            raise SetupError("the Hub is not running; use it with 'with', or call start()")
-        host = self._address[0]
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._running.port}"
+        """The address for HF_ENDPOINT on this machine, without a slash at the end."""
+        return self._at(_EVERY_ADDRESS.get(self._address[0], self._address[0]))
+
+    @property
+    def announced(self) -> str:
+        """The address for HF_ENDPOINT on other machines: by this one's name if the Hub is bound to all addresses."""
+        return self._at(socket.gethostname()) if self._address[0] in _EVERY_ADDRESS else self.endpoint
 
     @property
     def faults(self) -> Faults:
@@ -110,12 +122,15 @@ class LocalHub:
         self._traffic.reset()
 
     def start(self) -> LocalHub:
-        """Serve in a thread; returns when requests are answered. OptionError if the address cannot be bound."""
+        """Serve in a thread; returns when requests are answered.
+
+        OptionError if the address cannot be bound, SetupError if the root cannot be used.
+        """
         if self._running is None:
             listener = _bind(*self._address)
             try:
                 self._running = _Running(self._open(), self._traffic, listener)
-            except SetupError:
+            except BaseException:
                 listener.close()
                 raise
             self._running.start()
@@ -135,21 +150,36 @@ class LocalHub:
     ) -> None:
         self.stop()
 
+    def _at(self, host: str) -> str:
+        if self._running is None:
+            raise SetupError("the Hub is not running; use it with 'with', or call start()")
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._running.port}"
+
     def _open(self) -> Core:
-        store = ByteStore(self._root)
-        try:
-            database = Database(self._root / "hub.sqlite3")
-        except sqlite3.Error as err:
-            store.close()
-            raise SetupError(f"'{self._root / 'hub.sqlite3'}' cannot be opened: {err}; is it a Hub's folder?") from err
-        store.sweep("packs", database.names("SELECT DISTINCT pack FROM blobs"))
-        store.sweep("xorbs", database.names("SELECT hash FROM xorbs"))
+        with ExitStack() as undo:
+            try:
+                store = ByteStore(self._root)
+                undo.callback(store.close)
+                database = Database(self._root / "hub.sqlite3")
+                undo.callback(database.close)
+                for folder, known in _KNOWN.items():
+                    store.sweep(folder, database.names(known))
+            except sqlite3.Error as err:
+                where = str(self._root / "hub.sqlite3")
+                raise SetupError(f"{where!r} cannot be opened: {err}; is it a Hub's folder?") from err
+            except OSError as err:
+                raise _unusable(self._root, err) from err
+            undo.pop_all()
+        return self._core(database, store)
+
+    def _core(self, database: Database, store: ByteStore) -> Core:
         xorbs = Xorbs(database, store)
         return Core(
             database=database,
             store=store,
             xorbs=xorbs,
             files=Files(database, xorbs),
+            cards=Cards(database, store),
             signer=Signer(database.secret),
             accounts=self._accounts,
             cdn_host=self._cdn_host,
@@ -198,6 +228,11 @@ class _Running:
         finally:
             self._socket.close()
             self._core.close()
+
+
+def _unusable(root: Path, err: OSError) -> SetupError:
+    where = f" ({err.filename!r})" if err.filename and str(err.filename) != str(root) else ""
+    return SetupError(f"{str(root)!r} cannot be a Hub's folder: {err.strerror or err}{where}; choose another --root")
 
 
 def _bind(host: str, port: int) -> socket.socket:

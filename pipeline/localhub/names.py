@@ -18,6 +18,9 @@ _REPO_PART: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])
 _RESERVED: Final = frozenset({"api", "buckets", "cas", "cdn", "datasets", "lfs", "models", "spaces"})
 _BAD_IN_REF: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\%]|\.\.|//|@\{|\.lock(/|$)|^[-/.]|[/.]$")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
+_PATH_BYTES_MAX: Final = 1024
+_PART_BYTES_MAX: Final = 255  # what Linux and macOS take as a file name
+_DECODINGS_MAX: Final = 5
 
 
 def check_repo_name(name: str) -> str:
@@ -37,17 +40,32 @@ def check_ref_name(name: str) -> str:
 
 
 def check_path(path: str) -> str:
-    """Return `path` if it names a file inside a repo, also after any number of percent-decodings; HubError 400 if not."""
+    """Return `path` if it names a file inside a repo, also after any number of percent-decodings; HubError 400 if not.
+
+    Paths are at most 1,024 bytes long, their parts 255, and a path that five decodings do not bring to rest is refused.
+    """
     seen = path
-    while True:
+    if not _is_short(path):
+        raise HubError(
+            400, f"path in repo is longer than {_PATH_BYTES_MAX} bytes, or a part of it than {_PART_BYTES_MAX}"
+        )
+    for _ in range(1 + _DECODINGS_MAX):
         if not _is_inside(seen):
             raise HubError(400, f"invalid path in repo {path!r}")
         decoded = unquote(seen)
         if decoded == seen:
             return path
         seen = decoded
+    raise HubError(400, f"path in repo is percent-encoded more than {_DECODINGS_MAX} times: {path!r}")
+
+
+def _is_short(path: str) -> bool:
+    if len(path) > _PATH_BYTES_MAX:
+        return False
+    data = path.encode("utf-8", "surrogatepass")
+    return len(data) <= _PATH_BYTES_MAX and all(len(part) <= _PART_BYTES_MAX for part in data.split(b"/"))
 
 
 def _is_inside(path: str) -> bool:
     parts = path.split("/")
-    return not _CONTROL.search(path) and not any(part in {"", ".", "..", ".git"} for part in parts)
+    return not _CONTROL.search(path) and not any(part.lower() in {"", ".", "..", ".git"} for part in parts)

@@ -22,6 +22,7 @@ from pipeline.localhub.names import check_ref_name, check_repo_name
 
 HEADS: Final = "refs/heads/"
 TAGS: Final = "refs/tags/"
+PULL_REQUESTS: Final = "refs/pr/"
 _SHA: Final = re.compile(r"[0-9a-f]{40}")
 _FULL_REF: Final = re.compile(r"refs/(?:pr/\d+|convert/[\w.-]+|heads/.+|tags/.+)")
 
@@ -98,13 +99,19 @@ def create_repo(conn: sqlite3.Connection, kind: str, name: str, private: bool) -
 
 
 def delete_repo(conn: sqlite3.Connection, repo: Repo) -> None:
-    """Forget a repo, its history and its right to stored bytes; who uploaded a xorb may still build on it."""
+    """Forget a repo, its history, and what only it held; the next start of the Hub frees the bytes.
+
+    Xorbs stay: clients remember which ones they uploaded, and build on them without asking.
+    """
     lines = "SELECT id FROM lines WHERE repo = ?"
     conn.execute(f"DELETE FROM entries WHERE line IN ({lines})", (repo.id,))  # noqa: S608 - a constant
     for table in ("lines", "commits", "refs", "file_repos", "lfs"):
         conn.execute(f"DELETE FROM {table} WHERE repo = ?", (repo.id,))  # noqa: S608 - a constant
     conn.execute("UPDATE OR REPLACE xorb_uploads SET repo = 0 WHERE repo = ?", (repo.id,))
     conn.execute("DELETE FROM repos WHERE id = ?", (repo.id,))
+    conn.execute("DELETE FROM blobs WHERE oid NOT IN (SELECT oid FROM entries)")
+    conn.execute("DELETE FROM files WHERE hash NOT IN (SELECT file FROM file_repos)")
+    conn.execute("DELETE FROM dedup WHERE file NOT IN (SELECT hash FROM files)")
 
 
 def move_repo(conn: sqlite3.Connection, repo: Repo, name: str) -> None:
@@ -141,15 +148,16 @@ def resolve_branch(conn: sqlite3.Connection, repo: Repo, revision: str) -> tuple
     """The full name and the head of what may be committed to: a branch or a pull request; HubError 404 or 400."""
     name = revision if _FULL_REF.fullmatch(revision) else HEADS + revision
     head = resolve(conn, repo, revision)
-    if not conn.execute("SELECT 1 FROM refs WHERE repo = ? AND name = ?", (repo.id, name)).fetchone():
+    found = conn.execute("SELECT 1 FROM refs WHERE repo = ? AND name = ?", (repo.id, name)).fetchone()
+    if found is None or not name.startswith((HEADS, PULL_REQUESTS)):
         raise HubError(400, f"{revision!r} is not a branch: a commit needs one")
     return name, head
 
 
 def next_pull_request(conn: sqlite3.Connection, repo: Repo) -> str:
     """The full name of the pull request that is opened next."""
-    numbers = [int(name.rpartition("/")[2]) for name, _ in list_refs(conn, repo, "refs/pr/")]
-    return f"refs/pr/{max(numbers, default=0) + 1}"
+    numbers = [int(name.rpartition("/")[2]) for name, _ in list_refs(conn, repo, PULL_REQUESTS)]
+    return f"{PULL_REQUESTS}{max(numbers, default=0) + 1}"
 
 
 def list_refs(conn: sqlite3.Connection, repo: Repo, prefix: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.localhub import api_cas, api_content, api_files, api_lfs, api_repos
+from pipeline.localhub import api_cas, api_content, api_files, api_lfs, api_preupload, api_repos
 from pipeline.localhub.routing import Router, route
 
 _REPO: Final = "/api/{kind}/{ns}/{name}"
@@ -38,7 +38,7 @@ ROUTER: Final = Router(
         route("repo_settings", "PUT", _REPO + "/settings", api_repos.settings),
         route("tree", "GET", _REPO + "/tree/{rev}/{path*}", api_content.tree),
         route("paths_info", "POST", _REPO + "/paths-info/{rev}", api_content.paths_info),
-        route("preupload", "POST", _REPO + "/preupload/{rev}", api_content.preupload),
+        route("preupload", "POST", _REPO + "/preupload/{rev}", api_preupload.preupload),
         route("commit", "POST", _REPO + "/commit/{rev}", api_content.commit),
         route("refs", "GET", _REPO + "/refs", api_content.refs),
         route("commits", "GET", _REPO + "/commits/{rev}", api_content.commits),

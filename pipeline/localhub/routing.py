@@ -7,9 +7,10 @@ requests are counted and faults are set.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pipeline.localhub.call import Call
 
 Handler = Callable[["Call"], Awaitable[Response]]
+_STORAGE: Final = re.compile(r"cas-[0-9a-f]{12}")
+"""The storage under the name that one user has for it: hf_xet remembers, by the address, what it has uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Router:
             segments = [unquote_to_bytes(part).decode() for part in parts]
         except UnicodeDecodeError as err:
             raise HubError(400, "the path is not UTF-8") from err
+        if _STORAGE.fullmatch(segments[0]):
+            segments[0] = "cas"
         for found, pattern in self._patterns:
             if method in found.methods and (values := _fit(pattern, segments)) is not None:
                 return found, values

@@ -60,7 +60,7 @@ class Upload:
 
     digest: bytes
     records: bytes
-    user: str
+    user: Identity
     repo: int
 
 
@@ -73,20 +73,20 @@ class Xorbs:
         self.table = lru_cache(maxsize=256)(self._load)
 
     def keep(self, draft: Draft, upload: Upload) -> bool:
-        """Store a xorb that was checked, and who uploaded it; False if its bytes were there already.
+        """Store a xorb that was checked, and who uploaded it; False if this user could read it already.
 
         The file gets its name inside the transaction: the same chunks may come in another compression at the same time.
         """
         name = to_hex(upload.digest)
         draft.flush()
         with self._database.write() as conn:
-            new = conn.execute("SELECT 1 FROM xorbs WHERE hash = ?", (name,)).fetchone() is None
-            if new:
+            seen = readable(conn, upload.digest, upload.user)
+            if conn.execute("SELECT 1 FROM xorbs WHERE hash = ?", (name,)).fetchone() is None:
                 draft.keep("xorbs", name)
                 size = RECORD.unpack_from(upload.records, len(upload.records) - RECORD.size)[2]
                 conn.execute("INSERT INTO xorbs VALUES (?, ?, ?)", (name, size, upload.records))
-            conn.execute("INSERT OR IGNORE INTO xorb_uploads VALUES (?, ?, ?)", (name, upload.user, upload.repo))
-        return new
+            conn.execute("INSERT OR IGNORE INTO xorb_uploads VALUES (?, ?, ?)", (name, upload.user.name, upload.repo))
+        return not seen
 
     def raw(self, digest: bytes, raw_start: int, raw_end: int) -> Iterator[bytes]:
         """Yield the raw bytes [raw_start, raw_end) of a xorb, a few MiB at a time."""

@@ -188,3 +188,12 @@ def test_the_patterns_of_a_data_dir_are_kept_when_a_split_is_added():
     again = parse_card(card.text(), about="x")
     assert dict(again.configs[0].data_files) == {"test": ("d/t*",), "train": ("data/train-*",)}
     assert "data_dir" not in again.meta["configs"][0]
+
+
+def test_what_stands_twice_is_written_twice():
+    """Two configs with the same features make no YAML alias, which some readers of cards refuse."""
+    features = [{"name": "a", "dtype": "int64"}]
+    card = update_info(Card(), "one", features, NUMBERS, download_size=7)
+    text = update_info(card, "two", features, NUMBERS, download_size=7).text()
+    assert "&id" not in text
+    assert text.count("name: a") == 2

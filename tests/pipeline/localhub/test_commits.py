@@ -80,6 +80,35 @@ def test_a_commit_that_fails_in_the_middle_leaves_nothing(raw, kit, tmp_path):
     assert rows() == before
 
 
+def test_a_parent_may_be_given_by_the_start_of_its_hash(raw, kit):
+    """Five digits or more of the head's sha are the head; fewer, or those of another commit, are a stale parent."""
+    old = raw.head("me/cats")
+    assert raw.commit("me/cats", kit.put_file("a.txt", b"a"), parent=old[:7]).status == 200
+    new = raw.head("me/cats")
+    assert raw.commit("me/cats", kit.put_file("a.txt", b"b"), parent=old[:7]).status == 412
+    assert raw.commit("me/cats", kit.put_file("a.txt", b"b"), parent=new[:4]).status == 412
+    assert raw.commit("me/cats", kit.put_file("a.txt", b"b"), parent=new[:5]).status == 200
+
+
+def test_a_tag_does_not_move(raw, kit):
+    """Neither a commit nor a squash may name a tag, in its short form or in full."""
+    raw.request("POST", "/api/datasets/me/cats/tag/main", {"tag": "v1"})
+    before = raw.head("me/cats", "v1")
+    raw.commit("me/cats", kit.put_file("a.txt", b"a"))
+    for name in ("v1", "refs%2Ftags%2Fv1"):
+        assert raw.commit("me/cats", kit.put_file("b.txt", b"b"), revision=name).status == 400
+        assert raw.request("POST", f"/api/datasets/me/cats/super-squash/{name}", {}).status == 400
+    assert raw.head("me/cats", "v1") == before
+
+
+def test_a_refused_commit_leaves_no_bytes(raw, kit, tmp_path):
+    """The files of a commit that does not apply are gone at once."""
+    before = list((tmp_path / "hub" / "packs").glob("*/*"))
+    assert raw.commit("me/cats", kit.put_file("a.txt", b"a"), parent="0" * 40).status == 412
+    assert raw.commit("me/cats", kit.put_file("a.txt", b"a"), ("deletedFile", {"path": "none"})).status == 404
+    assert list((tmp_path / "hub" / "packs").glob("*/*")) == before
+
+
 def test_operations_apply_in_their_order(raw, kit):
     """Delete then put gives the new file, put then delete gives none, and the last of two puts wins."""
     raw.commit("me/cats", kit.put_file("d/a.txt", b"1"), kit.put_file("b.txt", b"1"))

@@ -84,19 +84,74 @@ def test_a_kill_at_any_moment_loses_no_acknowledged_commit(served, kit, after):
 
 
 def test_bytes_without_a_transaction_are_swept_at_the_next_start(tmp_path, kit):
-    """A pack or a xorb that was written for a transaction that never was is deleted; those that are known stay."""
+    """What was written for a transaction that never was is deleted; packs, xorbs and objects that are known stay."""
     root = tmp_path / "hub"
     with LocalHub(root) as hub:
         raw = kit.raw(hub.endpoint)
         raw.create("me/cats")
         raw.put_file(raw.xet_token("me/cats"), [b"x" * 9000])
-    known = {path for path in root.rglob("*") if path.parent.parent.name in {"packs", "xorbs"}}
-    for folder in ("packs", "xorbs"):
+        put_object(raw, "me/cats", b"object")
+    known = stored(root)
+    assert {path.parent.parent.name for path in known} == FOLDERS
+    for folder in FOLDERS:
         (root / folder / "00").mkdir(exist_ok=True)
         (root / folder / "00" / sha256(b"").hexdigest()).write_bytes(b"left over")
     with LocalHub(root):
         pass
-    assert {path for path in root.rglob("*") if path.parent.parent.name in {"packs", "xorbs"}} == known
+    assert stored(root) == known
+
+
+def test_a_deleted_repo_gives_its_bytes_back_at_the_next_start(tmp_path, kit):
+    """What only it held is gone; what another repo holds too, and xorbs, which clients remember, stay."""
+    root, files = tmp_path / "hub", {}
+    with LocalHub(root) as hub:
+        raw = kit.raw(hub.endpoint)
+        for repo, data in (("me/cats", b"cat"), ("me/dogs", b"dog")):
+            raw.create(repo)
+            token = raw.xet_token(repo)
+            shas = [put_object(raw, repo, data), put_object(raw, repo, b"both"), raw.put_file(token, [data * 3000])[1]]
+            files[repo] = [kit.put_file("a.txt", data), kit.put_file("b.txt", b"both")]
+            files[repo] += [kit.put_large(f"{index}.bin", sha) for index, sha in enumerate(shas)]
+            assert raw.commit(repo, *files[repo]).status == 200
+        before = stored(root)
+        raw.request("DELETE", "/api/repos/delete", {"name": "cats", "organization": "me", "type": "dataset"})
+    with LocalHub(root) as hub:
+        gone = sorted(path.parent.parent.name for path in before - stored(root))
+        assert gone == ["lfs"]  # the pack of the first repo has b.txt, which the second holds too
+        raw = kit.raw(hub.endpoint)
+        for path, want in (
+            ("a.txt", b"dog"),
+            ("b.txt", b"both"),
+            ("0.bin", b"dog"),
+            ("1.bin", b"both"),
+            ("2.bin", b"dog" * 3000),
+        ):
+            answer = raw.get(f"/datasets/me/dogs/resolve/main/{path}")
+            body = raw.get(answer.headers["Location"]).body if answer.status == 302 else answer.body
+            assert body == want, path
+        raw.request("DELETE", "/api/repos/delete", {"name": "dogs", "organization": "me", "type": "dataset"})
+    with LocalHub(root) as hub:
+        assert {path.parent.parent.name for path in stored(root)} == {"xorbs"}
+        raw = kit.raw(hub.endpoint)
+        raw.create("me/cats")
+        assert raw.get("/datasets/me/cats/resolve/main/.gitattributes").status == 200
+
+
+FOLDERS = {"packs", "xorbs", "lfs"}
+
+
+def stored(root):
+    """The files that hold bytes."""
+    return {path for path in root.rglob("*") if path.parent.parent.name in FOLDERS}
+
+
+def put_object(raw, repo, data):
+    """Upload an object without Xet; returns its sha256."""
+    sha = sha256(data).hexdigest()
+    batch = {"operation": "upload", "objects": [{"oid": sha, "size": len(data)}]}
+    answer = raw.request("POST", f"/datasets/{repo}.git/info/lfs/objects/batch", batch)
+    assert raw.request("PUT", answer.json["objects"][0]["actions"]["upload"]["href"], data).status == 200
+    return sha
 
 
 def test_a_hub_that_starts_again_knows_its_tokens_and_urls(tmp_path, kit):
