@@ -175,7 +175,7 @@ def _replace_keys(front: str, meta: Mapping[str, Any]) -> str:
 class _Plain(yaml.SafeDumper):
     """Writes a value that stands in two places twice: not every reader of cards takes aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _: Any) -> bool:
         return True
 
 
