@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from jobs import console
 from jobs.exchange import carrier_schema, exchange_rows
-from jobs.session import check_java, spark_session
-from jobs.target import Target, check_append, open_target, publish_mix
+from jobs.session import apart, check_java, spark_session
+from jobs.target import Target, check_append, check_sources, open_target, private_source, publish_mix
 from jobs.tasks import run_tasks
 from pipeline.hub import client
 from pipeline.hub.repo import Secret
@@ -27,6 +27,7 @@ from pipeline.mix.plan import Plan, align_mix, plan_mix
 from pipeline.mix.quality import Quality
 from pipeline.mix.recipe import Recipe
 from pipeline.mix.sources import OpenSource, count_kept, open_source
+from pipeline.parquet.features import Features
 from pipeline.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -37,15 +38,20 @@ _THREADS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A recipe with its target and sources looked up: all that can be said without reading data, and without Spark."""
+    """A recipe with its target and sources looked up: all that can be said without reading data, and without Spark.
+
+    `features` are those that the rows get; `private_source` is a source that makes the mix private.
+    """
 
     recipe: Recipe
     target: Target
     sources: tuple[OpenSource, ...]
+    features: Features | None
+    private_source: str | None
 
     def plan(self, count: Callable[[Sequence[OpenSource]], list[OpenSource]]) -> Plan:
         """The plan, once `count` has told how many rows each `where` keeps."""
-        return plan_mix(self.recipe, count(self.sources))
+        return replace(plan_mix(self.recipe, count(self.sources)), features=self.features)
 
 
 def build_mix(
@@ -58,7 +64,7 @@ def build_mix(
     check_java()
     started = time.monotonic()
     opened = open_all(recipe, endpoint, mode)
-    with spark_session(f"mix {recipe.target}", master=master) as spark:
+    with opened.target.staging(), spark_session(f"mix {recipe.target}", master=master) as spark:
         return _build(spark, opened, started)
 
 
@@ -67,7 +73,9 @@ def build_with(
 ) -> report.Built:
     """As `build_mix`, in a session that is there."""
     started = time.monotonic()
-    return _build(spark, open_all(recipe, endpoint, mode), started)
+    opened = open_all(recipe, endpoint, mode)
+    with opened.target.staging():
+        return _build(spark, opened, started)
 
 
 def plan_only(recipe: Recipe, *, endpoint: str | None = None, mode: Mode | None = None) -> Plan:
@@ -80,23 +88,35 @@ def open_all(recipe: Recipe, endpoint: str | None, mode: Mode | None) -> Opened:
     """Look target and sources up, and check that their columns align. Raises any DatasetError but TransferErrors of data."""
     target = open_target(recipe, endpoint, mode)
     sources = [open_source(recipe, index, target.token, endpoint) for index in range(len(recipe.sources))]
-    schema, _ = align_mix(recipe, sources)
-    check_append(target, schema)
+    schema, features = align_mix(recipe, sources)
+    features = check_append(target, schema, features)
+    check_sources(target, sources)
     if recipe.shuffle == "rows":
         carrier_schema(schema)
-    return Opened(recipe=recipe, target=target, sources=tuple(sources))
+    private = private_source(recipe, target, endpoint)
+    recipe = replace(recipe, private=True) if private is not None else recipe
+    return Opened(recipe=recipe, target=target, sources=tuple(sources), features=features, private_source=private)
 
 
 def _build(spark: SparkSession, opened: Opened, started: float) -> report.Built:
-    plan = opened.plan(lambda sources: _count(spark, sources, opened.target.token))
-    receipts = build_plan(spark, plan, opened.target)
-    commit = publish_mix(plan, opened.target, receipts)
-    return report.Built(plan=plan, receipts=tuple(receipts), seconds=time.monotonic() - started, commit=commit)
+    plan = apart(lambda: opened.plan(lambda sources: _count(spark, sources, opened.target.token)))
+    receipts = apart(lambda: build_plan(spark, plan, opened.target))
+    try:
+        commit = publish_mix(plan, opened.target, receipts)
+    except KeyboardInterrupt as err:
+        raise KeyboardInterrupt("interrupted while publishing; look at the target before you run again") from err
+    return report.Built(
+        plan=plan,
+        receipts=tuple(receipts),
+        seconds=time.monotonic() - started,
+        commit=commit,
+        private_source=opened.private_source,
+    )
 
 
 def build_plan(spark: SparkSession, plan: Plan, target: Target) -> list[ShardReceipt]:
     """Build the plan's shards and store them; nothing is visible yet."""
-    if target.ref is not None:
+    if target.ref is not None and target.new:
         client.create_repo(target.ref, target.token, private=plan.recipe.private)
     return exchange_rows(spark, plan, target) if plan.exchange else _build_shards(spark, plan, target)
 
@@ -196,6 +216,9 @@ def show_report(built: report.Built, *, as_json: bool) -> None:
         console.say(f"uploaded     {format_bytes(totals['bytes_uploaded'])} ({share:.1%} of what was written)")
         console.say(f"deduplicated {format_bytes(totals['bytes_deduplicated'])}")
     console.say(f"time         {built.seconds:.1f} s")
+    if built.private_source is not None:
+        why = f"source {built.private_source!r} is a private repo"
+        console.say(f"private      {plan.recipe.target}, because {why}; 'private: false' in the recipe makes it public")
     if quality is not None:
         console.say(f"shuffle      {_quality_line(quality)}")
     console.say()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from pipeline.errors import DatasetError
 
 
 class _Commands(click.Group):
-    """Turns our errors into a line and an exit code: 2 for what the user wrote, 1 for what happened."""
+    """Turns our errors into a line and an exit code: 2 for what the user wrote, 1 for what happened, 130 for Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -23,13 +26,29 @@ class _Commands(click.Group):
         except DatasetError as err:
             console.error(err)
             ctx.exit(err.exit_code)
-        except BrokenPipeError:
-            sys.stderr.close()
-            ctx.exit(1)
+        except KeyboardInterrupt as err:
+            for line in err.args:
+                console.note(line)
+            ctx.exit(130)
+        except BrokenPipeError:  # whoever reads our output has enough; Python must not find the pipe at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+
+@contextmanager
+def _if_interrupted(line: str) -> Iterator[None]:
+    """What to say after Ctrl-C, where nothing closer to it has said more."""
+    try:
+        yield
+    except KeyboardInterrupt as err:
+        raise KeyboardInterrupt(*(err.args or (line,))) from err
 
 
 _endpoint = click.option(
-    "--endpoint", metavar="URL", help="Address of the Hub.  [default: HF_ENDPOINT or the public Hub]"
+    "--endpoint",
+    metavar="URL",
+    help="Address of the Hub. A token is sent only to the Hub that HF_ENDPOINT names: "
+    "with a token, set HF_ENDPOINT and HF_TOKEN instead.  [default: HF_ENDPOINT or the public Hub]",
 )
 
 
@@ -114,7 +133,8 @@ def build_mix(
     if dry_run:
         job.show_plan(job.plan_only(parsed, endpoint=endpoint, mode=mode), as_json=as_json)
         return
-    built = job.build_mix(parsed, endpoint=endpoint, mode=mode, master=master)
+    with _if_interrupted("interrupted; nothing was published"):
+        built = job.build_mix(parsed, endpoint=endpoint, mode=mode, master=master)
     job.show_report(built, as_json=as_json)
 
 
@@ -169,4 +189,5 @@ def quickstart(folder: Path) -> None:
     """
     from jobs.quickstart import run
 
-    run(folder)
+    with _if_interrupted("interrupted; run it again to start over"):
+        run(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def say_json(value: Any) -> None:
 def row(values: dict[str, Any], *, as_json: bool) -> None:
     """A row of a dataset: JSON for programs, or a short line per column for people."""
     if as_json:
-        print(json.dumps(values, default=_as_json, ensure_ascii=False), flush=True)
+        print(json.dumps(_finite(values), default=_as_json, ensure_ascii=False), flush=True)
         return
     for name, value in values.items():
         print(f"{name}: {_short(value)}")
@@ -58,6 +59,15 @@ def _short(value: Any) -> str:
         return f"<image, {' x '.join(map(str, value.size))} pixels>"
     text = " ".join(str(value).split())
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what JSON has no number for: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _as_json(value: Any) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs import console, quickstart_data
-from jobs.session import check_java, spark_session
+from jobs.session import apart, check_java, spark_session
 from pipeline.errors import OptionError
 from pipeline.sizes import format_bytes
 
@@ -60,17 +60,21 @@ def run(folder: Path) -> None:
     with _hub(folder / "hub") as hub:
         os.environ["HF_ENDPOINT"] = hub.endpoint
         console.say(f"An embedded Hub, without account or token, serves {folder / 'hub'} at {hub.endpoint}")
-        captions = quickstart_data.captions()
-        first = captions.num_rows - captions.num_rows // _GROWTH
         with spark_session("quickstart") as spark:
-            _publish_all(spark, folder, captions.slice(0, first))
-            _mix(spark, folder, overwrite=False)
-            _stream_back()
-            console.say("\n4. One source grows by 5 %, and the mix is built again")
-            _publish(spark, captions.slice(first), "demo/captions", mode="append", features=_IMAGE)
-            built = _mix(spark, folder, overwrite=True)
+            built = apart(lambda: _tour(spark, folder))
         port = hub.endpoint.rsplit(":", 1)[1]
     _conclude(folder, built, port)
+
+
+def _tour(spark: SparkSession, folder: Path) -> Built:
+    captions = quickstart_data.captions()
+    first = captions.num_rows - captions.num_rows // _GROWTH
+    _publish_all(spark, folder, captions.slice(0, first))
+    _mix(spark, folder, overwrite=False)
+    _stream_back()
+    console.say("\n4. One source grows by 5 %, and the mix is built again")
+    _publish(spark, captions.slice(first), "demo/captions", mode="append", features=_IMAGE)
+    return _mix(spark, folder, overwrite=True)
 
 
 def _hub(root: Path) -> LocalHub:
@@ -86,6 +90,7 @@ def _hub(root: Path) -> LocalHub:
 def _prepare(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise OptionError(f"folder {str(folder)!r} holds something that no quickstart put there; give another --folder")
+    _check_not_served(folder / "hub")
     for name in _OURS:
         shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +100,15 @@ def _prepare(folder: Path) -> None:
         console.say(f"Using your {recipe}")
     else:
         recipe.write_text(RECIPE)
+
+
+def _check_not_served(root: Path) -> None:
+    """Raises SetupError when a Hub that runs serves this folder: it must not be taken from under it."""
+    from pipeline.localhub import LocalHub
+
+    if root.exists():
+        with LocalHub(root):
+            pass
 
 
 _IMAGE = '{"image": {"_type": "Image"}}'
@@ -120,7 +134,8 @@ def _publish(
     writer = writer.option("features", features) if features else writer
     writer.save(dataset)
     count = spark.read.format("huggingface").load(dataset).count()
-    console.say(f'   df.write.format("huggingface").mode("{mode}").save("{dataset}")  -> {count:,} rows')
+    now = "now has" if mode == "append" else "has"
+    console.say(f'   df.write.format("huggingface").mode("{mode}").save("{dataset}")  # {now} {count:,} rows')
 
 
 def _mix(spark: SparkSession, folder: Path, *, overwrite: bool) -> Built:
@@ -165,9 +180,10 @@ def _conclude(folder: Path, built: Built, port: str) -> None:
     console.say("Try next:")
     command = _command()
     console.say(f"  {command} hub serve --root {folder / 'hub'} --port {port} &")
-    console.say(f"  export HF_ENDPOINT=http://127.0.0.1:{port} HF_HOME={folder / 'cache'}")
+    console.say(f"  export HF_ENDPOINT=http://127.0.0.1:{port} HF_HOME={(folder / 'cache').absolute()}")
     console.say(f"  {command} build-mix {folder / 'mix.yaml'} --overwrite --seed 7")
     console.say(f"  {command} stream demo/mix --rows 5")
+    console.say("  kill %1   # when you are done with the Hub")
 
 
 def _command() -> str:

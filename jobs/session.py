@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import errors
 from pipeline.errors import DatasetError, SetupError
@@ -20,6 +23,7 @@ from pipeline.errors import DatasetError, SetupError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+Result = TypeVar("Result")
 _MIN_JAVA = 17
 _FIX = "install one, for example with 'apt-get install openjdk-17-jre-headless', or set JAVA_HOME to one"
 _OURS = re.compile(r"pipeline\.errors\.(\w+): (.+)")
@@ -61,15 +65,35 @@ def spark_session(
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     local = not submitted and (master or "local").startswith("local")
+    chosen = None if submitted else master or "local[*]"
     with _quiet_start() if local else nullcontext():
-        spark = _start(
-            app, None if submitted else master or "local[*]", {**(_LOCAL if local else {}), **(settings or {})}
-        )
+        # In this thread: Spark finds a registered format only in the thread that made the session.
+        spark = _start(app, chosen, {**(_LOCAL if local else {}), **(settings or {})})
     try:
         with our_errors():
             yield spark
+    except KeyboardInterrupt:
+        logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it logs a traceback for every call that is cut off
+        raise
     finally:
         spark.stop()
+
+
+def apart(work: Callable[[], Result]) -> Result:
+    """Call what uses Spark in another thread, so that Ctrl-C ends it.
+
+    A thread that is interrupted while it waits for the JVM's answer could not say another word to it, not even "cancel".
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as err:
+            future.set_exception(err)
+
+    threading.Thread(target=run, daemon=True).start()  # a pool's thread would be waited for at exit
+    return future.result()
 
 
 def _start(app: str, master: str | None, settings: Mapping[str, str]) -> SparkSession:

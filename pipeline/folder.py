@@ -1,16 +1,19 @@
 """A local folder as a target: the same files, card and layout as on the Hub, readable with `load_dataset("./folder")`.
 
 A folder has no commits. New files have unique names and are moved into place first, the card that names them is replaced in
-one step after them, what it named before is removed last. One writer at a time.
+one step after them, what it named before is removed last. One writer at a time. A run's staged files are in a folder of its
+own, which it holds a lock on: a run that died holds none, and the next one clears its files away.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,11 +62,61 @@ class _HashedFile:
         self.path.unlink(missing_ok=True)
 
 
-class FolderStore:
-    """Files into a folder's staging place, under names that nobody else uses."""
+@contextmanager
+def staging(folder: Path, run: str) -> Iterator[None]:
+    """A run's staging place; what is in it is gone in the end. That of runs that died is cleared away before."""
+    mine, is_new = folder / _STAGED / run, not folder.exists()
+    with _writing(mine):
+        for other in (folder / _STAGED).glob("*"):
+            with _locked(other) as dead:
+                if dead:
+                    _remove(other)
+        mine.mkdir(parents=True)
+    try:
+        with _locked(mine):
+            yield
+    finally:
+        _remove(mine)
+        if is_new:
+            with suppress(OSError):  # it is not empty: something was published
+                folder.rmdir()
 
-    def __init__(self, folder: Path) -> None:
-        self._staged = folder / _STAGED
+
+@contextmanager
+def _locked(staged: Path) -> Iterator[bool]:
+    """Hold the lock on a run's folder, which ends with the process; whether it was free."""
+    try:
+        descriptor = os.open(staged, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _remove(staged: Path) -> None:
+    """Remove a run's folder, or a file of it that lies beside, and the folders around it that are empty then."""
+    if staged.is_dir():
+        shutil.rmtree(staged, ignore_errors=True)
+    else:
+        staged.unlink(missing_ok=True)
+    for around in (staged.parent, staged.parent.parent):
+        with suppress(OSError):
+            around.rmdir()
+
+
+class FolderStore:
+    """Files into a run's staging place, under names that nobody else uses."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self._staged = folder / _STAGED / run
         with _writing(self._staged):
             self._staged.mkdir(parents=True, exist_ok=True)
         self._open: dict[int, _HashedFile] = {}
@@ -140,7 +193,8 @@ def publish_folder(folder: Path, write: SplitWrite, receipts: Sequence[ShardRece
             _replace_text(folder / path, text)
         for path in change.deletions:
             (folder / path).unlink(missing_ok=True)
-        _clean(folder / _STAGED)
+        for place in {path.parent for path in staged}:
+            _remove(place)
 
 
 @contextmanager
@@ -160,9 +214,3 @@ def _replace_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-def _clean(staged: Path) -> None:
-    for left in staged.iterdir():
-        left.unlink()
-    staged.rmdir()

@@ -7,12 +7,14 @@ from typing import Any, Literal, overload
 
 import pyarrow as pa
 
-from pipeline.errors import OptionError
+from pipeline.errors import OptionError, SchemaError
 from pipeline.hub.ranges import file_refs
-from pipeline.hub.repo import find_token, parse_ref
+from pipeline.hub.repo import Secret, find_token, parse_ref
 from pipeline.hub.resolver import resolve
+from pipeline.parquet.dataset import choose, scan_as, stored_schema
 from pipeline.parquet.footer import read_footer
-from pipeline.parquet.scan import scan, whole_file
+from pipeline.parquet.scan import ScanTask, whole_file
+from pipeline.storage import FileRef
 
 
 @overload
@@ -57,14 +59,33 @@ def stream(
     """The rows of a split in stored order: dicts of Python values, or record batches with `format="arrow"`.
 
     `dataset` is `ns/name` or `hf://datasets/ns/name[@revision]`; `split` is `train` unless given; only `columns` are fetched.
-    The commit is pinned here, before the first row. Raises NotFoundError, AccessError, OptionError here; SchemaError,
-    CorruptFileError and TransferError while iterating.
+    Every row has the same columns: one that a file lacks is None there. The commit is pinned here, before the first row.
+    Raises NotFoundError, AccessError, OptionError, SchemaError here; CorruptFileError, TransferError, and SchemaError for a
+    file that does not fit the first one while iterating.
     """
     if format not in ("python", "arrow"):
         raise OptionError(f"format must be 'python' or 'arrow', got {format!r}")
     ref = parse_ref(dataset, revision=revision, config=config, split=split, endpoint=endpoint)
     secret = find_token(ref.endpoint, token)
-    files = file_refs(resolve(ref, secret))
-    tasks = (whole_file(file, read_footer(file, secret)) for file in files)
-    batches = scan(tasks, secret, columns)
+    snapshot = resolve(ref, secret)
+    files = file_refs(snapshot)
+    known = [str(feature["name"]) for feature in snapshot.features or ()]
+    schema = stored_schema(files, known if columns is None else columns, secret)
+    if columns is not None:
+        schema = choose(schema, columns, snapshot.rows_url)
+    tasks = (_task(file, secret, schema if columns is None else None) for file in files)
+    batches = scan_as(tasks, schema, secret)
     return batches if format == "arrow" else (row for batch in batches for row in batch.to_pylist())
+
+
+def _task(file: FileRef, token: Secret | None, whole: pa.Schema | None) -> ScanTask:
+    """A file to scan. Raises SchemaError when all columns are wanted and it has one that is not in the schema."""
+    footer = read_footer(file, token)
+    known = footer.schema().names if whole is None else whole.names
+    for name in footer.schema().names:
+        if name not in known:
+            raise SchemaError(
+                f"{file.uri}: column {name!r} is neither in the split's first file nor in the features of its card; "
+                "choose columns, or add it to the card"
+            )
+    return whole_file(file, footer)

@@ -13,12 +13,11 @@ from pipeline.errors import SchemaError
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import Secret
 from pipeline.hub.resolver import Snapshot, resolve
-from pipeline.parquet.conform import conform
+from pipeline.parquet.dataset import choose, scan_as, stored_schema
 from pipeline.parquet.features import Features, features_of, from_yaml
-from pipeline.parquet.footer import Footer, read_footer, read_footers
+from pipeline.parquet.footer import Footer, read_footers
 from pipeline.parquet.plan import balance
-from pipeline.parquet.scan import ScanTask, scan_each, whole_file
-from pipeline.storage import FileRef
+from pipeline.parquet.scan import ScanTask, whole_file
 from spark_datasource.options import ReadOptions
 from spark_datasource.schemas import arrow_schema, spark_schema
 
@@ -41,13 +40,7 @@ class Dataset:
         """The Spark schema of the chosen columns. Raises SchemaError for a column that is not there."""
         if self.columns is None:
             return spark_schema(self.arrow, self.features)
-        return spark_schema(pa.schema([self._field(name) for name in self.columns]), self.features)
-
-    def _field(self, name: str) -> pa.Field:
-        if self.arrow.get_field_index(name) < 0:
-            known = ", ".join(map(repr, self.arrow.names))
-            raise SchemaError(f"{self.snapshot.rows_url}: no column {name!r}; it has {known}")
-        return self.arrow.field(name)
+        return spark_schema(choose(self.arrow, self.columns, self.snapshot.rows_url), self.features)
 
 
 def open_dataset(options: ReadOptions) -> Dataset:
@@ -65,31 +58,11 @@ def open_dataset(options: ReadOptions) -> Dataset:
     )
 
 
-def stored_schema(files: Sequence[FileRef], known: Sequence[str], token: Secret | None) -> pa.Schema:
-    """The schema of a split's first file, and after it the columns that the card knows and only other files have."""
-    arrow = read_footer(files[0], token).schema()
-    missing = [name for name in known if arrow.get_field_index(name) < 0]
-    for file in reversed(files[1:]):
-        if not missing:
-            break
-        other = read_footer(file, token).schema()
-        for name in [name for name in missing if other.get_field_index(name) >= 0]:
-            arrow = arrow.append(other.field(name))
-            missing.remove(name)
-    return arrow
-
-
 @dataclass
 class RowGroups(InputPartition):
     """What one task reads."""
 
     tasks: tuple[ScanTask, ...]
-
-
-def _present(columns: Sequence[str], footer: Footer) -> list[str]:
-    """Of the columns, those that a file has."""
-    own = set(footer.schema().names)
-    return [name for name in columns if name in own]
 
 
 class HuggingFaceReader(DataSourceReader):
@@ -110,10 +83,7 @@ class HuggingFaceReader(DataSourceReader):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, RowGroups)
-        expected = arrow_schema(self._schema)
-        tasks = [(task, _present(expected.names, task.footer)) for task in partition.tasks]
-        for number, batch in scan_each(tasks, self._dataset.token):
-            yield conform(batch, expected, tasks[number][0].file.uri)
+        return scan_as(partition.tasks, arrow_schema(self._schema), self._dataset.token)
 
     def _check_columns(self, footers: Sequence[Footer]) -> None:
         """A column that the user's own schema names and no file has would be null throughout: more likely a slip."""

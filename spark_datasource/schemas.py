@@ -8,17 +8,19 @@ keeps through select and where, so that what is read as an Image is written as o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import types
+from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import from_arrow_type, to_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
 from pipeline.errors import SchemaError
 from pipeline.parquet.conform import plain_type
 from pipeline.parquet.features import Features, feature_of_type
+from pipeline.parquet.writer import check_writable
 
 FEATURE_KEY = "huggingface"
 
@@ -85,6 +87,42 @@ def arrow_schema(schema: StructType) -> pa.Schema:
     """
     found = to_arrow_schema(schema, timezone="UTC")
     return pa.schema([pa.field(column.name, plain_type(column.type)) for column in found])
+
+
+def written_schema(schema: StructType) -> pa.Schema:
+    """The Arrow schema that a DataFrame is written with. Raises SchemaError naming the column that cannot be written."""
+    if not schema.fields:
+        raise SchemaError("the DataFrame has no columns; a dataset needs one at least")
+    if twice := _twice(schema.names):
+        raise SchemaError(f"the DataFrame has several columns named {twice!r}; rename or drop all but one")
+    for column in schema.fields:
+        try:
+            arrow = arrow_schema(StructType([column]))
+            check_writable(arrow)
+        except (PySparkException, pa.ArrowException) as err:
+            raise SchemaError(
+                f"column {column.name!r} is {column.dataType.simpleString()}, which cannot be written to Parquet; "
+                "cast it, or leave it out"
+            ) from err
+        if twice := _twice_within(arrow.field(0).type):
+            raise SchemaError(f"column {column.name!r} has several fields named {twice!r}; rename or drop all but one")
+    return arrow_schema(schema)
+
+
+def holds_map(kind: pa.DataType) -> bool:
+    """Whether a type is a map or has one inside."""
+    return types.is_map(kind) or any(holds_map(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _twice_within(kind: pa.DataType) -> str | None:
+    """A name that several children of one struct have, at any depth."""
+    children = [kind.field(i) for i in range(kind.num_fields)]
+    own = _twice([child.name for child in children]) if types.is_struct(kind) else None
+    return own or next((found for child in children if (found := _twice_within(child.type))), None)
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def written_features(schema: StructType, arrow: pa.Schema, given: Features | None) -> Features | None:

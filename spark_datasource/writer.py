@@ -20,17 +20,17 @@ from pipeline.errors import NotFoundError, OptionError, SchemaError
 from pipeline.hub import client
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.resolver import DataFile, Listing, Snapshot, list_files
-from pipeline.hub.split import Mode, SplitWrite, config_splits, existing_files
+from pipeline.hub.split import Mode, SplitWrite, check_names, check_only_parquet, config_splits, existing_files
 from pipeline.hub.upload import ShardReceipt
 from pipeline.parquet.conform import conform
+from pipeline.parquet.dataset import stored_schema
 from pipeline.parquet.features import Features, features_of, from_yaml, to_yaml
 from pipeline.parquet.footer import read_footer
 from pipeline.parquet.layout import Kind, Layout
 from pipeline.sizes import format_bytes
 from pipeline.writing import FileSizes, hub_split_size, publish, store_split
 from spark_datasource.options import WriteOptions
-from spark_datasource.reader import stored_schema
-from spark_datasource.schemas import arrow_schema, spark_arrow_type, written_features
+from spark_datasource.schemas import holds_map, spark_arrow_type, written_features, written_schema
 
 log = logging.getLogger(__name__)
 
@@ -54,25 +54,22 @@ def plan_write(options: WriteOptions, schema: StructType, *, overwrite: bool) ->
 
     Raises SchemaError when an append's columns do not fit, AccessError, OptionError.
     """
-    if not schema.fields:
-        raise SchemaError("the DataFrame has no columns; a dataset needs one at least")
-    try:
-        listing = list_files(options.ref, options.token)
-    except NotFoundError:
-        if client.repo_exists(options.ref, options.token):
-            raise
-        client.create_repo(options.ref, options.token, private=options.private)
-        listing = list_files(options.ref, options.token)
-    mode = Mode.OVERWRITE if overwrite else Mode.APPEND
-    planned = existing_files(listing, options.config, options.split)
-    arrow = arrow_schema(schema)
+    check_names(options.config, options.split)
+    arrow = written_schema(schema)
     features = written_features(schema, arrow, options.features)
     card_features = features
+    listing = _open_target(options)
+    mode = Mode.OVERWRITE if overwrite else Mode.APPEND
+    planned = existing_files(listing, options.config, options.split)
     if planned and mode is Mode.APPEND:
         arrow, features, card_features = _fit_existing(options, listing, planned, arrow, features)
     elif mode is Mode.APPEND:
         _check_config(options, listing, arrow)
-    plan = WritePlan(
+    if maps := [column.name for column in arrow if holds_map(column.type)]:
+        log.warning(
+            "%s: `datasets` cannot load maps, such as column %r; Spark and we can", options.ref.repo_id, maps[0]
+        )
+    return WritePlan(
         options=options,
         mode=mode,
         arrow=arrow,
@@ -82,8 +79,20 @@ def plan_write(options: WriteOptions, schema: StructType, *, overwrite: bool) ->
         rows_before=_rows(listing, options) if overwrite else 0,
         transaction=uuid.uuid4().hex,
     )
-    _split_write(plan)
-    return plan
+
+
+def _open_target(options: WriteOptions) -> Listing:
+    """The repo, created when there is none, and fit to be written to."""
+    try:
+        listing = list_files(options.ref, options.token)
+    except NotFoundError:
+        if options.ref.revision not in (None, "main") or client.repo_exists(options.ref, options.token):
+            raise
+        client.create_repo(options.ref, options.token, private=options.private)
+        listing = list_files(options.ref, options.token)
+    client.check_branch(options.ref, options.token)
+    check_only_parquet(listing)
+    return listing
 
 
 class Stored(WriterCommitMessage):

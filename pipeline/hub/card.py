@@ -79,7 +79,7 @@ def parse_card(text: str, *, about: str) -> Card:
 
 
 def update_config(card: Card, config: str, splits: Mapping[str, Sequence[str]]) -> Card:
-    """The card with these splits (name -> patterns) in the config's entry; other splits and configs stay."""
+    """The card with these splits (name -> patterns) in the config's entry, without those of no pattern; others stay."""
     entries = [dict(entry) for entry in card.meta.get("configs") or []]
     entry = next((entry for entry in entries if entry.get("config_name", "default") == config), None)
     if entry is None:
@@ -89,7 +89,9 @@ def update_config(card: Card, config: str, splits: Mapping[str, Sequence[str]]) 
     files = {split: list(patterns) for split, patterns in known.data_files} if known else {}
     files |= {split: list(patterns) for split, patterns in splits.items()}
     entry["data_files"] = [
-        {"split": split, "path": patterns[0] if len(patterns) == 1 else patterns} for split, patterns in files.items()
+        {"split": split, "path": patterns[0] if len(patterns) == 1 else patterns}
+        for split, patterns in files.items()
+        if patterns
     ]
     entry.pop("data_dir", None)
     meta = {**card.meta, "configs": entries}
@@ -99,7 +101,10 @@ def update_config(card: Card, config: str, splits: Mapping[str, Sequence[str]]) 
 def update_info(
     card: Card, config: str, features: Sequence[Any] | None, splits: Mapping[str, SplitInfo], *, download_size: int
 ) -> Card:
-    """The card with `dataset_info` of a config: its features, these splits' numbers (others keep theirs), its size in files."""
+    """The card with `dataset_info` of a config: its features, these splits' numbers (others keep theirs), its size in files.
+
+    Numbers are of all of the config's splits or of none: `datasets` refuses a split that the others' numbers leave out.
+    """
     infos = [dict(info) for info in _infos(card.meta)]
     found = next((i for i, info in enumerate(infos) if info.get("config_name", "default") == config), len(infos))
     old = infos[found] if found < len(infos) else {}
@@ -109,10 +114,15 @@ def update_info(
     new: dict[str, Any] = {"config_name": config}
     if features is not None:
         new["features"] = list(features)
-    new["splits"] = list(numbers.values())
+    entry = next((entry for entry in card.configs if entry.name == config), None)
+    names = [split for split, _ in entry.data_files] if entry else list(numbers)
+    if all(name in numbers for name in names):
+        new["splits"] = [one for name, one in numbers.items() if name in names]
     new["download_size"] = download_size
-    new["dataset_size"] = sum(one.get("num_bytes", 0) for one in numbers.values())
-    infos[found : found + 1] = [new | {key: value for key, value in old.items() if key not in {*new, "features"}}]
+    if "splits" in new:
+        new["dataset_size"] = sum(one.get("num_bytes", 0) for one in new["splits"])
+    ours = {*new, "features", "splits", "dataset_size"}
+    infos[found : found + 1] = [new | {key: value for key, value in old.items() if key not in ours}]
     meta = {**card.meta, "dataset_info": infos[0] if len(infos) == 1 else infos}
     return replace(card, meta=meta)
 

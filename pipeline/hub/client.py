@@ -6,6 +6,7 @@ something is sent once, here; whether it may be sent again is known only to who 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +83,18 @@ def create_repo(ref: DatasetRef, token: Secret | None, *, private: bool | None =
         send("POST", f"{ref.endpoint}/api/repos/create", token, about=ref.repo_id, json=body)
     except ConflictError:
         return
+
+
+def check_branch(ref: DatasetRef, token: Secret | None) -> None:
+    """Raises OptionError when an existing revision is none that commits can be added to: a tag, a commit, a conversion."""
+    if ref.revision in (None, "main") or re.fullmatch(r"refs/pr/\d+", ref.revision or ""):
+        return
+    branches = get(ref.api_url("refs"), token, about=ref.repo_id).json()["branches"]
+    if ref.revision not in [name for branch in branches for name in (branch["name"], branch["ref"])]:
+        raise OptionError(
+            f"option 'revision' must be a branch or a pull request (refs/pr/1) to write to, got {ref.revision!r}; "
+            "tags and commits never change"
+        )
 
 
 def translate(err: Exception, about: str) -> DatasetError:

@@ -8,16 +8,17 @@ Patterns of a card stay inside their repo: an absolute path, a `..` or another s
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.errors import NotFoundError, OptionError
+from pipeline.errors import NotFoundError
 from pipeline.hub import client
 from pipeline.hub.card import Card, ConfigEntry, parse_card
+from pipeline.hub.formats import PARQUET, formats_of
+from pipeline.hub.patterns import compile_pattern, escape_pattern, is_plain
 from pipeline.hub.repo import DatasetRef, Secret
 
 _SPLIT_WORDS = {
@@ -109,7 +110,9 @@ def resolve(ref: DatasetRef, token: Secret | None) -> Snapshot:
     splits = splits_of(listing, config)
     split = ref.split or ("train" if "train" in splits else next(iter(splits), "train"))
     if split not in splits:
-        raise NotFoundError(f"{listing.ref}: no split {split!r} in config {config.name!r}; {_those(splits)}")
+        formats = [] if splits else other_formats(listing, config)
+        known = f"its data is {' and '.join(formats)}, and only Parquet can be read" if formats else _those(splits)
+        raise NotFoundError(f"{listing.ref}: no split {split!r} in config {config.name!r}; {known}")
     if not splits[split]:
         raise NotFoundError(
             f"{listing.ref}: split {split!r} of config {config.name!r} has no files; check its patterns in README.md"
@@ -149,11 +152,20 @@ def splits_of(listing: Listing, config: ConfigEntry) -> dict[str, tuple[DataFile
     return {split: match_files(listing.files, patterns, about=about) for split, patterns in config.data_files}
 
 
+def other_formats(listing: Listing, config: ConfigEntry) -> list[str]:
+    """The formats of a config without `data_files`, where the most common is not Parquet: `datasets` takes that one for all."""
+    if config.data_files:
+        return []
+    splits = _infer_splits(listing.files, config.data_dir or "", str(listing.ref), endings=("",))
+    found = formats_of(file.path for files in splits.values() for file in files)
+    return found if found[:1] != [PARQUET] else []
+
+
 def match_files(files: Iterable[DataFile], patterns: Iterable[str], *, about: str) -> tuple[DataFile, ...]:
     """The files that the patterns name, in path order; hidden ones and `__folders__` only where a pattern spells them out."""
     compiled = {pattern: compile_pattern(pattern, about=about) for pattern in patterns}
     # A card may name thousands of files one by one: these are looked up, not matched one against each other.
-    globs = [(pattern, matcher) for pattern, matcher in compiled.items() if re.search(r"[*?\[]|^\./|//", pattern)]
+    globs = [(pattern, matcher) for pattern, matcher in compiled.items() if not is_plain(pattern)]
     found = [
         file
         for file in files
@@ -161,40 +173,6 @@ def match_files(files: Iterable[DataFile], patterns: Iterable[str], *, about: st
         or any(matcher.fullmatch(file.path) and _is_asked_for(file.path, one) for one, matcher in globs)
     ]
     return tuple(sorted(found, key=lambda file: file.path))
-
-
-def compile_pattern(pattern: str, *, about: str) -> re.Pattern[str]:
-    """A glob of a card (`*`, `?`, `**`, `[abc]`, `[!a-c]`) as a regular expression over paths in the repo.
-
-    Raises OptionError for a pattern that would leave the repo.
-    """
-    parts = pattern.split("/")
-    if "://" in pattern or pattern.startswith("/") or ".." in parts or "\\" in pattern:
-        raise OptionError(f"{about}: pattern {pattern!r} leaves the repo; expected a path inside it")
-    parts = [part for part in parts if part not in ("", ".")]
-    folders = "".join(r"(?:.+/)?" if part == "**" else f"{_translate_glob(part)}/" for part in parts[:-1])
-    return re.compile(folders + "".join(map(_translate_glob, parts[-1:])), re.DOTALL)
-
-
-def escape_pattern(path: str) -> str:
-    """The pattern that matches this path and no other."""
-    return re.sub(r"[*?\[]", r"[\g<0>]", path)
-
-
-def _translate_glob(part: str) -> str:
-    """One part of a pattern, between slashes."""
-    if part == "*":
-        return r"[^/]+"
-    plain = {"**": r".*", "*": r"[^/]*", "?": r"[^/]"}
-    found = ""
-    for piece in re.findall(r"\*\*|\*|\?|\[!?\]?[^\]]*\]|.", part, re.DOTALL):
-        if piece in plain:
-            found += plain[piece]
-        elif len(piece) > 1:
-            found += f"(?!/){fnmatch.translate(piece).removesuffix(chr(92) + 'Z')}"
-        else:
-            found += re.escape(piece)
-    return found
 
 
 def _is_asked_for(path: str, pattern: str) -> bool:
@@ -208,10 +186,12 @@ def _is_asked_for(path: str, pattern: str) -> bool:
     return special(path) == special(pattern) and (name not in _NOT_DATA or name == pattern.rsplit("/", 1)[-1])
 
 
-def _infer_splits(files: Sequence[DataFile], data_dir: str, about: str) -> dict[str, tuple[DataFile, ...]]:
+def _infer_splits(
+    files: Sequence[DataFile], data_dir: str, about: str, endings: Sequence[str] = (".parquet",)
+) -> dict[str, tuple[DataFile, ...]]:
     compile_pattern(data_dir, about=about)
     prefix = f"{data_dir}/" if data_dir else ""
-    data = [f for f in files if f.path.endswith(".parquet")]
+    data = [f for f in files if any(f.path.endswith(ending) for ending in endings)]
     inside = {file.path.removeprefix(prefix): file for file in data if file.path.startswith(prefix)}
     sharded = {found[1] for path in inside if (found := _SHARDED.fullmatch(path))}
     if sharded:

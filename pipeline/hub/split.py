@@ -7,15 +7,16 @@ of a split are named as `push_to_hub` names them; later ones carry the transacti
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from pipeline.errors import ConflictError, NotFoundError, OptionError
+from pipeline.errors import ConflictError, NotFoundError, OptionError, SchemaError
 from pipeline.hub.card import Card, ConfigEntry, SplitInfo, update_config, update_info, update_section
 from pipeline.hub.commit import Change
-from pipeline.hub.resolver import DataFile, Listing, escape_pattern, match_files, pick_config, splits_of
+from pipeline.hub.patterns import escape_pattern
+from pipeline.hub.resolver import DataFile, Listing, match_files, other_formats, pick_config, splits_of
 from pipeline.hub.upload import ShardReceipt
 
 _SPLIT = re.compile(r"\w+(?:\.\w+)*")
@@ -46,16 +47,17 @@ class SplitWrite:
     unique_names: bool = False
 
     def __post_init__(self) -> None:
-        if not _SPLIT.fullmatch(self.split):
-            raise OptionError(
-                f"option 'split' must be words joined by dots, got {self.split!r}; use letters, digits and _"
-            )
-        if not _CONFIG.fullmatch(self.config):
-            raise OptionError(
-                f"option 'config' must be a folder's name, got {self.config!r}; it holds none of <>:/\\|?*"
-            )
-        if self.config == "data":
-            raise OptionError("option 'config' is 'data', the folder of config 'default'; give it another name")
+        check_names(self.config, self.split)
+
+
+def check_names(config: str, split: str) -> None:
+    """Raises OptionError for what a config or a split cannot be called."""
+    if not _SPLIT.fullmatch(split):
+        raise OptionError(f"option 'split' must be words joined by dots, got {split!r}; use letters, digits and _")
+    if not _CONFIG.fullmatch(config):
+        raise OptionError(f"option 'config' must be a folder's name, got {config!r}; it holds none of <>:/\\|?*")
+    if config == "data":
+        raise OptionError("option 'config' is 'data', the folder of config 'default'; give it another name")
 
 
 def config_splits(listing: Listing, config: str) -> dict[str, tuple[DataFile, ...]]:
@@ -71,20 +73,38 @@ def existing_files(listing: Listing, config: str, split: str) -> tuple[DataFile,
     return config_splits(listing, config).get(split, ())
 
 
+def check_only_parquet(listing: Listing) -> None:
+    """Raises SchemaError when a repo without `configs` in its card has its rows in another format: our card would hide them."""
+    if not listing.card.configs:
+        _check_format(listing, ConfigEntry(name="default", data_files=()))
+
+
+def _check_format(listing: Listing, config: ConfigEntry) -> None:
+    if formats := other_formats(listing, config):
+        raise SchemaError(
+            f"{listing.ref.repo_id}: its data is {' and '.join(formats)}, and only Parquet splits can be added to; "
+            "convert it to Parquet first, or write to another repo"
+        )
+
+
 def split_change(
     listing: Listing, write: SplitWrite, receipts: Sequence[ShardReceipt], before: SplitInfo | None
 ) -> Change:
     """The one commit that publishes the receipts. `before` is the size of what an append adds to."""
     old = existing_files(listing, write.config, write.split)
     kept = old if write.mode is Mode.APPEND else ()
-    paths = _paths(write, len(receipts), fresh=not kept and not write.unique_names)
+    shared = {file.path for _, _, files in _elsewhere(listing, write) for file in files}
+    replaced = {file.path for file in old if file not in kept} - shared
+    taken = {file.path for file in listing.files} - replaced
+    paths = _paths(write, len(receipts), fresh=not kept and not write.unique_names, taken=taken)
     files = tuple(replace(receipt.file, path=path) for receipt, path in zip(receipts, paths, strict=True))
-    deletions = tuple(file.path for file in old if file not in kept and file.path not in paths)
+    deletions = tuple(file.path for file in old if file.path in replaced and file.path not in paths)
     rows = sum(receipt.rows for receipt in receipts) + (before.num_examples if before and kept else 0)
     num_bytes = sum(receipt.num_bytes for receipt in receipts) + (before.num_bytes if before and kept else 0)
-    card = _with_split(listing, write, [file.path for file in kept], paths)
     after = {file.path: file for file in listing.files if file.path not in deletions}
     after |= {file.path: DataFile(path=file.path, size=file.size) for file in files}
+    card = _keep_others(listing, _with_entry(listing, write), write, paths)
+    card = _with_split(card, write, list(after.values()), kept=[file.path for file in kept], paths=paths)
     card = update_info(
         card,
         write.config,
@@ -120,28 +140,78 @@ def _features(listing: Listing, write: SplitWrite) -> Sequence[Any] | None:
     return list((old | written).values())
 
 
-def _paths(write: SplitWrite, count: int, *, fresh: bool) -> list[str]:
+def _elsewhere(listing: Listing, write: SplitWrite) -> Iterator[tuple[ConfigEntry, str, tuple[DataFile, ...]]]:
+    """The splits that are not written: config, name, files."""
+    for entry in listing.card.configs or (ConfigEntry(name="default", data_files=()),):
+        for split, files in splits_of(listing, entry).items():
+            if (entry.name, split) != (write.config, write.split):
+                yield entry, split, files
+
+
+def _paths(write: SplitWrite, count: int, *, fresh: bool, taken: Collection[str]) -> list[str]:
+    """Where the new files go: the shortest names that no file has which stays."""
     folder = "data" if write.config == "default" else write.config
-    unique = "" if fresh else f"-{write.transaction[:8]}"
-    return [f"{folder}/{write.split}{unique}-{i:05d}-of-{count:05d}.parquet" for i in range(count)]
+    names = [f"-{write.transaction[:8]}", f"-{write.transaction}"]
+    paths: list[str] = []
+    for unique in ["", *names] if fresh else names:
+        paths = [f"{folder}/{write.split}{unique}-{i:05d}-of-{count:05d}.parquet" for i in range(count)]
+        if not any(path in taken for path in paths):
+            return paths
+    raise ConflictError(f"{paths[0]}: the file exists; run again")
 
 
-def _with_split(listing: Listing, write: SplitWrite, kept: Sequence[str], paths: Sequence[str]) -> Card:
-    """The card in which the split's patterns match exactly what it keeps and what is new."""
+def _exactly(files: Iterable[DataFile]) -> list[str]:
+    """The patterns that match these files and no others, ever."""
+    return [escape_pattern(file.path) for file in files]
+
+
+def _with_entry(listing: Listing, write: SplitWrite) -> Card:
+    """The card with what file names told so far of the config written down, for our entry hides it."""
     card = listing.card
     names = card.configs or (ConfigEntry(name="default", data_files=()),)
     told = next((entry for entry in names if entry.name == write.config or not card.configs), None)
-    if told and not told.data_files:  # what file names told so far must be written down, or our entry hides it
-        inferred = splits_of(listing, told)
-        written = {split: [escape_pattern(file.path) for file in files] for split, files in inferred.items()}
-        card = update_config(card, told.name, written) if written else card
+    if told is None or told.data_files:
+        return card
+    _check_format(listing, told)
+    splits = splits_of(listing, told)
+    return (
+        update_config(card, told.name, {split: _exactly(files) for split, files in splits.items()}) if splits else card
+    )
+
+
+def _keep_others(listing: Listing, card: Card, write: SplitWrite, paths: Sequence[str]) -> Card:
+    """The card in which no split but ours has the new files: one whose patterns would match them names its files of now."""
+    grown = replace(listing, card=card, files=(*listing.files, *(DataFile(path=path, size=0) for path in paths)))
+    new = set(paths)
+    growing: dict[str, list[str]] = {}
+    for entry, split, files in _elsewhere(grown, write):
+        if not new.isdisjoint(file.path for file in files):
+            growing.setdefault(entry.name, []).append(split)
+    for entry in card.configs:
+        if splits := growing.get(entry.name):
+            before = splits_of(listing, entry)
+            names = splits if entry.data_files else list(before)
+            exact = {split: _exactly(before.get(split, ())) for split in names}
+            others = [split for split, _ in entry.data_files if split not in exact]
+            if any(exact.values()) or others or entry.name == write.config:
+                card = update_config(card, entry.name, exact)
+    return card
+
+
+def _with_split(
+    card: Card, write: SplitWrite, after: Sequence[DataFile], *, kept: Sequence[str], paths: Sequence[str]
+) -> Card:
+    """The card in which the split's patterns match exactly what it keeps and what is new, of the files that there are after."""
     entry = next((entry for entry in card.configs if entry.name == write.config), None)
     patterns = dict(entry.data_files).get(write.split, ()) if entry and kept else ()
     folder = "data" if write.config == "default" else write.config
-    new = [DataFile(path=path, size=0) for path in paths]
-    if not patterns or len(match_files(new, patterns, about=str(listing.ref))) < len(new):
-        patterns = tuple(dict.fromkeys((*patterns, f"{escape_pattern(folder)}/{write.split}-*")))
-    return update_config(card, write.config, {write.split: patterns})
+    wanted = {*kept, *paths}
+    for more in ((), (f"{escape_pattern(folder)}/{write.split}-*",)):
+        tried = tuple(dict.fromkeys((*patterns, *more)))
+        if tried and {file.path for file in match_files(after, tried, about=write.config)} == wanted:
+            return update_config(card, write.config, {write.split: tried})
+    exact = dict.fromkeys((*patterns, *map(escape_pattern, paths)))
+    return update_config(card, write.config, {write.split: tuple(exact)})
 
 
 def _config_size(card: Card, config: str, files: Sequence[DataFile], about: str) -> int:

@@ -132,7 +132,7 @@ def _recipe_readers(folder: Path, positions: dict[str, tuple[int, int]]) -> Read
         "shuffle": values.shuffle,
         "shard_bytes": values.size,
         "block_bytes": values.size,
-        "config": values.config,
+        "config": values.target_config,
         "split": values.split,
         "source_column": values.source_column,
         "total_rows": lambda v: v.integer(1),

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from pipeline.errors import OptionError, RecipeError
+from pipeline.hub.split import Mode, SplitWrite
 from pipeline.mix.recipe_yaml import Value
-from pipeline.predicate import parse_expression, parse_predicate
+from pipeline.predicate import parse_predicate
 from pipeline.sizes import parse_bytes
 
 LEAST_BYTES = 64_000
@@ -25,7 +26,9 @@ _URI = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _SPLIT = re.compile(r"\w+(?:\.\w+)*")
 _CONFIG = re.compile(r"[^<>:/\\|?*\x00-\x1f]+")
 _PERCENT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*%")
-_PLAIN_NAME = re.compile(r"[\w .-]+")
+# A user alone is no secret (`gs://anonymous@bucket`, `abfss://container@account`); on S3 it is half of one.
+_LOGIN = re.compile(r"[^/?#@]*:[^?#@]*@|(?<=s3://)[^/?#@]*@", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"key|secret|token|passw|signature|^sig$|credential(?!_kind)", re.IGNORECASE)
 _FOLDER_STARTS = ("/", "./", "../", "~", "file://")
 
 
@@ -70,7 +73,23 @@ def parquet(value: Value, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...
     what = "be a path or a list of paths"
     entries = value.elements(what) if value.kind == "seq" else [value]
     paths = tuple(entry.text(what) for entry in entries)
+    for entry, path in zip(entries, paths, strict=True):
+        if _holds_secret(path):
+            raise entry.error(
+                "holds credentials, and a recipe is published with its mix; remove them, and give them by the environment "
+                "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)"
+            )
     return paths, tuple(_local_path(path, folder) for path in paths)
+
+
+def _holds_secret(path: str) -> bool:
+    """Whether a URI has a user with a password, or a query such as `secret_key=...`."""
+    uri = _URI.fullmatch(path)
+    if uri is None or uri[1].lower() == "file":
+        return False
+    query = path.partition("?")[2]
+    named = any(_SECRET_KEY.search(name) for name, _ in parse_qsl(query, keep_blank_values=True))
+    return named or bool(_LOGIN.match(path, uri.start(2)))
 
 
 def _local_path(path: str, folder: Path) -> str:
@@ -108,6 +127,16 @@ def config(value: Value) -> str:
     return written
 
 
+def target_config(value: Value) -> str:
+    """The mix's own config, checked as the write will check it."""
+    written = config(value)
+    try:
+        SplitWrite(config=written, split="train", mode=Mode.OVERWRITE, transaction="", features=None)
+    except OptionError as err:
+        raise value.error(str(err).removeprefix("option 'config' ")) from err
+    return written
+
+
 def split(value: Value) -> str:
     written = value.text("be a split's name")
     if not _SPLIT.fullmatch(written):
@@ -131,10 +160,8 @@ def columns(value: Value) -> tuple[tuple[str, str], ...]:
         raise value.must("be a mapping of mix column to source column or SQL, or a list of columns")
     found = []
     for key, member in value.items():
-        written = member.text("be a source column or SQL")
-        if not _PLAIN_NAME.fullmatch(written):  # a name of words may be a column's; the plan knows
-            _check_sql(member, parse_expression, written)
-        found.append((str(key.node.value), written))
+        # Any text may be a column's name; whether it is, or else is SQL, is known with the source's schema.
+        found.append((str(key.node.value), member.text("be a source column or SQL")))
     return tuple(found)
 
 
@@ -150,15 +177,11 @@ def _kept_columns(value: Value) -> tuple[tuple[str, str], ...]:
 
 def where(value: Value) -> str:
     written = value.text("be a condition in SQL")
-    _check_sql(value, parse_predicate, written)
-    return written
-
-
-def _check_sql(value: Value, parse: Any, written: str) -> None:
     try:
-        parse(written, None, value.path)
+        parse_predicate(written, None, value.path)
     except RecipeError as err:
         raise RecipeError(f"{value.file}:{value.position[0]}:{value.position[1]}: {err}") from err
+    return written
 
 
 def take(value: Value) -> int | float:

@@ -22,12 +22,13 @@ _WRITERS = ("xet-pipeline", "pyarrow", "hf-xet")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What building a plan came to. `commit` is `None` for a folder."""
+    """What building a plan came to. `commit` is `None` for a folder; `private_source` is why a new repo became private."""
 
     plan: Plan
     receipts: tuple[ShardReceipt, ...]
     seconds: float
     commit: str | None
+    private_source: str | None = None
 
 
 def source_rows(plan: Plan) -> list[tuple[str, str, int, int, int]]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.errors import SchemaError
 from pipeline.parquet.conform import common_type
-from pipeline.parquet.features import Features, feature_of_type
+from pipeline.parquet.features import Features, feature_of_type, from_yaml, to_yaml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,34 @@ def align(sources: Sequence[Offered], source_column: str | None) -> tuple[pa.Sch
         features[source_column] = feature_of_type(pa.string())
     known = all(feature is not None for feature in features.values())
     return pa.schema(columns), features if known else None
+
+
+def keep_features(known: Features | None, features: Features | None, schema: pa.Schema) -> Features | None:
+    """The features of a mix that is appended to rows with features of their own (`known`): theirs, for a split has one set.
+
+    Raises SchemaError for a column that is labels there and plain numbers here, or whose sources say something else of it.
+    """
+    if known is None:
+        return features
+    kept: Features = {}
+    for column in schema:
+        plain = feature_of_type(column.type)
+        mine, theirs = (features or {}).get(column.name, plain), known.get(column.name)
+        differ = theirs is not None and not _same(mine, theirs) and not _same(theirs, plain)
+        if differ and (mine != plain or _holds_labels(theirs)):
+            raise SchemaError(
+                f"column {column.name!r} is {mine!r:.80}, but {theirs!r:.80} in the split that it is appended to; "
+                "give its sources the same features, leave it out with 'columns', or pass --overwrite"
+            )
+        kept[column.name] = mine if theirs is None else theirs
+    return kept if None not in kept.values() else features
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two features are the same, however they are written."""
+    return bool(one == other) or (
+        None not in (one, other) and from_yaml(to_yaml({"": one})) == from_yaml(to_yaml({"": other}))
+    )
 
 
 def _common(name: str, sources: Sequence[Offered]) -> pa.DataType:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from pipeline.errors import DatasetError, NotFoundError, RecipeError, SchemaError
+from pipeline.errors import DatasetError, NotFoundError, OptionError, RecipeError, SchemaError
+from pipeline.hub.patterns import escape_pattern
 from pipeline.hub.ranges import file_refs
-from pipeline.hub.repo import Secret, parse_ref
-from pipeline.hub.resolver import resolve
+from pipeline.hub.repo import DatasetRef, Secret, parse_ref
+from pipeline.hub.resolver import Listing, Snapshot, list_files, match_files, resolve
 from pipeline.mix.recipe import Recipe, Source
 from pipeline.mix.schema import Offered
 from pipeline.parquet.conform import common_type, conform
@@ -93,8 +94,7 @@ def open_source(recipe: Recipe, index: int, token: Secret | None, endpoint: str 
         footers = tuple(read_footers(files, token))
         whole = _unify(files, footers)
         written = card_features or features_of(footers[0].schema()) or {}
-    with _in_recipe(recipe, f"sources[{index}].columns"):
-        expressions = _bind_columns(source, whole, f"source {source.name!r}")
+    expressions = _bind_columns(recipe, index, whole)
     predicate = None
     if source.where is not None:
         with _in_recipe(recipe, f"sources[{index}].where"):
@@ -136,8 +136,56 @@ def _look_up(
         snapshot = resolve(ref, token)
         features = from_yaml(snapshot.features) if snapshot.features else None
         return snapshot.ref.repo_id, snapshot.ref.revision, file_refs(snapshot), features
-    shown = ", ".join(source.parquet)
-    return shown, None, tuple(expand(source.parquet_paths)), None
+    return _look_up_files(source, token, endpoint)
+
+
+def _look_up_files(
+    source: Source, token: Secret | None, endpoint: str | None
+) -> tuple[str, str | None, tuple[FileRef, ...], None]:
+    """Files by path, glob or URI; each repo among them is pinned once. With several repos, the origin tells the commits."""
+    listings: dict[DatasetRef, Listing] = {}
+    files: dict[str, FileRef] = {}
+    shown = []
+    for written, path in zip(source.parquet, source.parquet_paths, strict=True):
+        if not path.startswith("hf://"):
+            files.update((file.uri, file) for file in expand([path]))
+            shown.append(written)
+            continue
+        ref = hub_ref(path, endpoint)
+        repo = replace(ref, path="")
+        listing = listings[repo] = listings.get(repo) or list_files(repo, token)
+        files.update((file.uri, file) for file in _expand_hub(listing, ref.path))
+        shown.append(f"hf://datasets/{ref.repo_id}@{listing.commit}/{ref.path}")
+    commits = {listing.commit for listing in listings.values()}
+    one = len(commits) == 1
+    return ", ".join(source.parquet if one else shown), commits.pop() if one else None, tuple(files.values()), None
+
+
+def repos_of(source: Source, endpoint: str | None) -> list[DatasetRef]:
+    """The repos that a source reads from, each once."""
+    paths = [path for path in source.parquet_paths if path.startswith("hf://")]
+    refs = [hub_ref(path, endpoint) for path in paths]
+    refs += [parse_ref(source.dataset, endpoint=endpoint)] if source.dataset is not None else []
+    return list({ref.repo_id: ref for ref in refs}.values())
+
+
+def hub_ref(path: str, endpoint: str | None) -> DatasetRef:
+    """The repo, revision and path of an `hf://` URI. Raises OptionError when it is no dataset's."""
+    if not path.startswith("hf://datasets/"):
+        raise OptionError(f"{path!r} is not in a dataset; expected 'hf://datasets/ns/name[@revision]/path'")
+    return parse_ref(path, endpoint=endpoint)
+
+
+def _expand_hub(listing: Listing, path: str) -> tuple[FileRef, ...]:
+    """The Parquet files that a path, folder or glob names in a repo. Raises NotFoundError when there are none."""
+    about = str(listing.ref)
+    parquet = [file for file in listing.files if file.path.endswith(".parquet")]
+    below = f"{escape_pattern(path.rstrip('/'))}/**/*.parquet".lstrip("/")
+    found = match_files(parquet, [path], about=about) if path else ()
+    found = found or match_files(parquet, [below], about=about)
+    if not found:
+        raise NotFoundError(f"{about}: {path!r} names no Parquet file or folder in it")
+    return file_refs(Snapshot(ref=listing.ref, files=found))
 
 
 def _unify(files: Sequence[FileRef], footers: Sequence[Footer]) -> pa.Schema:
@@ -155,15 +203,14 @@ def _unify(files: Sequence[FileRef], footers: Sequence[Footer]) -> pa.Schema:
     return pa.schema(list(kinds.items()))
 
 
-def _bind_columns(source: Source, schema: pa.Schema, about: str) -> dict[str, Expression]:
-    if source.columns is None:
-        return {name: _column(name, schema) for name in schema.names}
-    return {
-        name: _column(sql, schema)
-        if sql in schema.names
-        else parse_expression(sql, schema, label=f"{about}, column {name!r}")
-        for name, sql in source.columns
-    }
+def _bind_columns(recipe: Recipe, index: int, schema: pa.Schema) -> dict[str, Expression]:
+    source = recipe.sources[index]
+    bound: dict[str, Expression] = {}
+    for name, sql in source.columns or [(name, name) for name in schema.names]:
+        with _in_recipe(recipe, f"sources[{index}].columns.{name}"):
+            label = f"source {source.name!r}, column {name!r}"
+            bound[name] = _column(sql, schema) if sql in schema.names else parse_expression(sql, schema, label=label)
+    return bound
 
 
 def _column(name: str, schema: pa.Schema) -> Expression:

@@ -102,10 +102,10 @@ def _common_struct(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
 
 
 def _cast(array: Any, kind: pa.DataType) -> Any:
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
     if array.type.equals(kind):
         return array
+    if isinstance(array, pa.ExtensionArray):
+        return _cast(array.storage, kind)
     if _holds(array.type, lambda one: types.is_list_view(one) or types.is_large_list_view(one)):
         # Arrow's own cast of list views loses rows (GH-50994), so they are built anew.
         return pa.array(array.to_pylist(), kind)

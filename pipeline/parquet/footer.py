@@ -7,16 +7,17 @@ asks of it (rows, byte ranges of column chunks) is worked out from there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from pipeline.errors import CorruptFileError
+from pipeline.errors import CorruptFileError, SchemaError
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
 from pipeline.parquet.layout import leaves
@@ -25,6 +26,8 @@ from pipeline.storage import FileRef
 _GUESS_BYTES = 64 << 10
 _IN_FLIGHT = 16
 _MAGIC = b"PAR1"
+# Timestamps as INT96, Spark's own form: as nanoseconds those before 1677 or after 2262 would turn into others.
+DECODING: Mapping[str, Any] = MappingProxyType({"coerce_int96_timestamp_unit": "us"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,8 @@ class Footer:
         return _parse(self.raw)
 
     def schema(self) -> pa.Schema:
-        """The Arrow schema, with its metadata."""
-        return self.metadata().schema.to_arrow_schema()
+        """The Arrow schema that the rows are decoded with, and its metadata."""
+        return _schema(self.raw)
 
     @property
     def rows(self) -> int:
@@ -73,7 +76,7 @@ class Footer:
 def read_footer(file: FileRef, token: Secret | None) -> Footer:
     """Read one footer: one range, a second when the footer is larger than the first guess.
 
-    Raises CorruptFileError naming the file when it is not Parquet.
+    Raises CorruptFileError naming the file when it is not Parquet, SchemaError when two of its columns have one name.
     """
     reader = open_file(file, token)
     try:
@@ -94,9 +97,11 @@ def read_footer(file: FileRef, token: Secret | None) -> Footer:
     finally:
         reader.close()
     try:
-        footer.metadata()
+        names = footer.schema().names
     except (OSError, pa.ArrowException) as err:
         raise CorruptFileError(f"{file.uri}: its Parquet footer cannot be read ({one_line(err)})") from err
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise SchemaError(f"{file.uri}: several columns are named {twice[0]!r}; write the file with names that differ")
     return footer
 
 
@@ -113,13 +118,23 @@ def one_line(err: Exception) -> str:
 
 @lru_cache(maxsize=256)
 def _parse(raw: bytes) -> Any:
-    return pq.read_metadata(pa.BufferReader(_MAGIC + raw + struct.pack("<I", len(raw)) + _MAGIC))
+    return pq.read_metadata(_as_file(raw))
+
+
+@lru_cache(maxsize=256)
+def _schema(raw: bytes) -> pa.Schema:
+    return pq.ParquetFile(_as_file(raw), metadata=_parse(raw), **DECODING).schema_arrow
+
+
+def _as_file(raw: bytes) -> pa.BufferReader:
+    """A file that has this footer and no rows."""
+    return pa.BufferReader(_MAGIC + raw + struct.pack("<I", len(raw)) + _MAGIC)
 
 
 @lru_cache(maxsize=4096)
 def _row_groups(raw: bytes) -> tuple[RowGroup, ...]:
     metadata = _parse(raw)
-    columns = [column for _, column, _ in leaves(metadata.schema.to_arrow_schema())]
+    columns = [column for _, column, _ in leaves(_schema(raw))]
     return tuple(_row_group(metadata.row_group(i), i, columns) for i in range(metadata.num_row_groups))
 
 

@@ -19,7 +19,7 @@ from pyarrow import parquet as pq
 from pipeline.errors import CorruptFileError, DatasetError, SchemaError
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
-from pipeline.parquet.footer import Footer, RowGroup, one_line
+from pipeline.parquet.footer import DECODING, Footer, RowGroup, one_line
 from pipeline.storage import FileRef, RangeReader
 
 _HOLE_BYTES = 1 << 20
@@ -88,7 +88,8 @@ def _decode(fetch: _Fetch, data: pa.NativeFile, options: ScanOptions) -> Iterato
     rows = max(1, min(options.batch_rows, options.batch_bytes // row_bytes))
     columns = None if fetch.columns is None else list(fetch.columns)
     try:
-        file = pq.ParquetFile(data, metadata=task.footer.metadata(), buffer_size=_PIECE_BYTES, pre_buffer=False)
+        metadata = task.footer.metadata()
+        file = pq.ParquetFile(data, metadata=metadata, buffer_size=_PIECE_BYTES, pre_buffer=False, **DECODING)
         yield from file.iter_batches(batch_size=rows, row_groups=[group.index], columns=columns, use_threads=False)
     except DatasetError:
         raise

@@ -58,6 +58,11 @@ class _DigestingSink:
         self.closed = True
 
 
+def check_writable(schema: pa.Schema) -> None:
+    """Raises what pyarrow raises for a type that Parquet cannot hold, such as a struct without children."""
+    pq.ParquetWriter(pa.BufferOutputStream(), schema).close()
+
+
 class FileWriter:
     """One Parquet file. `identity` makes the first pad of a `blocks` file its own, so that global deduplication finds it."""
 

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import TypeVar
 
 import pyarrow as pa
@@ -40,6 +41,8 @@ from pipeline.errors import RecipeError, SchemaError
 from pipeline.predicate.terms import Place, Term, compute
 
 __all__ = ["Expression", "Predicate", "filter_batch", "parse_expression", "parse_predicate", "project"]
+
+_MESSAGE_CHARACTERS = 160  # Arrow quotes the value that it could not read, however long
 
 Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
@@ -169,6 +172,6 @@ def _evaluate(table: pa.Table, wanted: Mapping[str, Expression | Predicate]) -> 
         result = compute(read, {name: item.expression for name, item in wanted.items()})
     except pa.ArrowException as err:
         shown = "; ".join(item.sql for item in wanted.values())
-        problem = " ".join(str(err).split())
+        problem = shorten(" ".join(str(err).split()), _MESSAGE_CHARACTERS, placeholder=" ...")
         raise RecipeError(f"{shown!r} cannot be computed: {problem}; change it or leave such rows out first") from err
     return {name: result.column(name) for name in wanted}

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet as pq
 
-from jobs.build_mix import build_with
+from jobs.build_mix import build_with, plan_only, show_report
 from jobs.session import our_errors
-from pipeline.errors import ConflictError, DatasetError
+from pipeline.errors import ConflictError, DatasetError, SchemaError
 from pipeline.hub.repo import parse_ref
 from pipeline.hub.resolver import list_files
 from pipeline.hub.split import Mode
@@ -100,6 +100,87 @@ def _commits(hub, repo):
 def _data_files(hub, repo):
     listing = list_files(parse_ref(repo, endpoint=hub.endpoint), None)
     return {file.path: file.sha256 for file in listing.files if file.path.endswith(".parquet")}
+
+
+def test_files_of_a_repo_are_a_source_at_a_commit(spark, hub, repo, published, tmp_path):
+    """`hf://` paths, folders and globs name a repo's files; the commit is pinned and recorded, the endpoint is the given one."""
+    commit = list_files(parse_ref("mixes/captions", endpoint=hub.endpoint), None).commit
+
+    def mixed(*paths):
+        listed = "".join(f"    - {path}\n" for path in paths)
+        text = f"target: {repo}\nsources:\n  - name: c\n    columns: [caption]\n    parquet:\n{listed}"
+        return plan_only(parse_recipe(text, str(tmp_path / "mix.yaml")), endpoint=hub.endpoint)
+
+    for path in ("data/*.parquet", "data", "", "**", "data/train-0000[0-9]-of-00003.parquet"):
+        (source,) = mixed(f"hf://datasets/mixes/captions@main/{path}").sources
+        assert (source.rows, source.commit) == (60, commit)
+    (source,) = mixed("hf://datasets/mixes/captions/data/train-00001-of-00003.parquet").sources
+    assert (source.rows, source.commit, source.origin) == (
+        20,
+        commit,
+        "hf://datasets/mixes/captions/data/train-00001-of-00003.parquet",
+    )
+    both = mixed("hf://datasets/mixes/captions/data/*0-of*", "hf://datasets/mixes/qa/**").sources
+    assert both[0].commit is None
+    assert f"hf://datasets/mixes/captions@{commit}/data/*0-of*" in both[0].origin
+    for path, message in {
+        "datasets/mixes/captions/none/*": r"mix.yaml:3:5: mixes/captions@\w+: 'none/\*' names no Parquet file",
+        "datasets/mixes/nowhere/data": "mix.yaml:3:5: mixes/nowhere: no such dataset on the Hub",
+        "models/mixes/captions/data": "mix.yaml:3:5: 'hf://models/mixes/captions/data' is not in a dataset",
+    }.items():
+        with pytest.raises(DatasetError, match=message):
+            mixed(f"hf://{path}")
+
+
+@pytest.mark.parametrize("local", [True, False], ids=["folder", "repo"])
+def test_an_append_keeps_the_features_of_the_split(spark, published, hub, repo, tmp_path, local):
+    """Rows without features of their own take those that are there; numbers that are no labels are refused."""
+    target = tmp_path / "mix" if local else repo
+    pq.write_table(published.with_format("arrow")[:5].replace_schema_metadata(None), tmp_path / "plain.parquet")
+
+    def append(source, mode=Mode.APPEND):
+        text = f"source_column: false\nsources:\n  - {source}\n"
+        return build_with(spark, parse_recipe(text, str(tmp_path / "mix.yaml"), str(target)), mode=mode)
+
+    append("{dataset: mixes/captions, columns: [image, caption]}", None)
+    append("{parquet: plain.parquet, columns: [image, caption]}")
+    loaded = _load(target, tmp_path)
+    assert (loaded.num_rows, loaded.features["image"]) == (65, datasets.Image())
+    append("dataset: mixes/captions", Mode.OVERWRITE)
+    with pytest.raises(
+        SchemaError, match=r"column 'label' is .*int64.*, but .*ClassLabel.* in the split that it is appended to"
+    ):
+        append("parquet: plain.parquet")
+    append("dataset: mixes/captions")
+    assert _load(target, tmp_path).features["label"] == datasets.ClassLabel(names=LABELS)
+
+
+def test_a_mix_of_a_private_source_is_private(spark, hub, repo, tmp_path, capsys):
+    """A new repo is private when a source is, and the summary says why; unless the recipe says otherwise."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=hub.endpoint, token="hf_any")
+    datasets.Dataset.from_dict({"x": list(range(50))}).push_to_hub(f"{repo}-source", private=True)
+    sources = {"dataset": f"{repo}-source", "parquet": f"hf://datasets/{repo}-source/data/*"}
+    for key, private, expected in (("dataset", None, True), ("parquet", None, True), ("dataset", "false", False)):
+        target = f"{repo}-{key}-{private}"
+        top = f"target: {target}\n" + (f"private: {private}\n" if private else "")
+        built = build_with(spark, parse_recipe(f"{top}sources:\n  - {{name: x, {key}: '{sources[key]}'}}\n"))
+        show_report(built, as_json=False)
+        assert api.repo_info(target, repo_type="dataset").private is expected
+        said = f"private      {target}, because source 'x' is a private repo"
+        assert (said in capsys.readouterr().out) is expected
+
+
+def test_a_repo_with_data_in_other_formats_is_not_mixed_into(spark, hub, repo, tmp_path):
+    """Its rows would be hidden by our card: it is refused before anything is built."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=hub.endpoint, token="hf_any")
+    api.create_repo(repo, repo_type="dataset")
+    api.upload_file(path_or_fileobj=b"a,b\n1,2\n", path_in_repo="train.csv", repo_id=repo, repo_type="dataset")
+    with pytest.raises(SchemaError, match="its data is csv"):
+        plan_only(parse_recipe(f"target: {repo}\nsources:\n  - parquet: nowhere.parquet\n"))
 
 
 COUNTS = {"captions": 60, "qa": 160, "local": 50}

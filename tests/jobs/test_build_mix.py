@@ -279,6 +279,36 @@ def test_what_does_not_fit_is_said_before_anything_is_built(mix, three, write, t
     assert not (tmp_path / "never").exists()
 
 
+def test_a_column_is_found_by_its_exact_name_whatever_that_is(mix, write):
+    """A name that is no SQL is a column's if the source has it, and else an error at its own line."""
+    write("odd.parquet", pa.table({"what?": [1, 2], "a b(": [3, 4]}))
+    text = "sources:\n  - parquet: odd.parquet\n    columns:\n      q: what?\n      p: 'a b('\n"
+    table = mix(text).table()
+    assert (sorted(table["q"].to_pylist()), sorted(table["p"].to_pylist())) == ([1, 2], [3, 4])
+    with pytest.raises(RecipeError, match=r"mix.yaml:5:7: source 'odd', column 'p': 1-based column"):
+        mix(text.replace("a b(", "a b(("))
+
+
+def test_a_folder_of_somebodys_files_is_not_overwritten(mix, three, write, tmp_path):
+    """Parquet that no card names, and files that the mix is made of, are refused before anything is built, and stay."""
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    for mode in (None, Mode.OVERWRITE):
+        with pytest.raises(ConflictError, match=r"holds 2 Parquet files \('0.parquet'\) that no README.md there names"):
+            mix("sources:\n  - parquet: b.parquet", target=tmp_path / "a", mode=mode)
+    target = tmp_path / "mixed"
+    mix("sources:\n  - parquet: b.parquet", target=target)
+    mixed = {path: path.read_bytes() for path in target.rglob("*.parquet")}
+    with pytest.raises(
+        ConflictError, match=r"--overwrite would delete '.*train-00000-of-00001.parquet', which source 'm' "
+    ):
+        mix("sources:\n  - {parquet: mixed/data, name: m}\nsource_column: from", target=target, mode=Mode.OVERWRITE)
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv/train.csv").write_text("a\n1\n")
+    with pytest.raises(SchemaError, match="its data is csv"):
+        mix("sources:\n  - parquet: b.parquet", target=tmp_path / "csv", mode=Mode.APPEND)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == before | mixed
+
+
 def test_an_append_needs_the_columns_of_what_is_there(mix, three, tmp_path):
     """Other columns or types are named, and the split stays as it was."""
     target = tmp_path / "grown"

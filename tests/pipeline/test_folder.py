@@ -13,7 +13,7 @@ import yaml
 from pyarrow import parquet as pq
 
 from pipeline.errors import SetupError
-from pipeline.folder import FolderStore, check_folder, list_folder, publish_folder
+from pipeline.folder import FolderStore, check_folder, list_folder, publish_folder, staging
 from pipeline.hub.split import Mode, SplitWrite, existing_files
 from pipeline.parquet.features import features_of, to_yaml
 from pipeline.parquet.layout import Kind, Layout
@@ -24,7 +24,7 @@ SCHEMA = pa.schema([("n", pa.int64())])
 
 def _stage(folder, *shards):
     """Files with these numbers, staged; their receipts."""
-    store = FolderStore(folder)
+    store = FolderStore(folder, "run")
     for number, values in enumerate(shards):
         writer = store.open(f"shard-{number:05d}", SCHEMA, layout=Layout(kind=Kind.BLOCKS), features=FEATURES)
         writer.write_row_group(pa.table({"n": pa.array(values, pa.int64())}))
@@ -138,11 +138,11 @@ def test_other_splits_configs_and_files_are_left_alone(tmp_path):
 
 def test_an_aborted_file_is_removed(tmp_path):
     """What was not ended is not left behind."""
-    store = FolderStore(tmp_path)
+    store = FolderStore(tmp_path, "run")
     store.open("shard", SCHEMA, layout=Layout(kind=Kind.BLOCKS), features=None)
-    assert len(list((tmp_path / ".pipeline/staged").iterdir())) == 1
+    assert len(list((tmp_path / ".pipeline/staged/run").iterdir())) == 1
     store.abort()
-    assert not list((tmp_path / ".pipeline/staged").iterdir())
+    assert not list((tmp_path / ".pipeline/staged/run").iterdir())
     store.abort()
 
 
@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path):
         with pytest.raises(SetupError, match=r"^target '.*': '.*/file' is not a folder; choose another folder$"):
             check_folder(bad)
         with pytest.raises(SetupError, match="cannot be written"):
-            FolderStore(bad)
+            FolderStore(bad, "run")
     check_folder(tmp_path / "new/mix")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -162,22 +162,26 @@ FILL = """
 import os, sys, pyarrow as pa
 from pathlib import Path
 from pipeline.errors import SetupError
-from pipeline.folder import FolderStore
+from pipeline.folder import FolderStore, staging
 from pipeline.parquet.layout import Kind, Layout
-store = FolderStore(Path(sys.argv[1]))
-writer = store.open("shard", pa.schema([("b", pa.binary())]), layout=Layout(kind=Kind.BLOCKS), features=None)
+folder = Path(sys.argv[1])
 try:
-    writer.write_row_group(pa.table({"b": [os.urandom(300_000)]}))
-    store.end(writer)
+    with staging(folder, "run"):
+        store = FolderStore(folder, "run")
+        try:
+            for size in (1_000, 300_000):
+                writer = store.open("shard", pa.schema([("b", pa.binary())]), layout=Layout(kind=Kind.BLOCKS), features=None)
+                writer.write_row_group(pa.table({"b": [os.urandom(size)]}))
+                store.end(writer)
+        finally:
+            store.abort()
 except SetupError as err:
     print(err)
-finally:
-    store.abort()
 """
 
 
 def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path):
-    """When a write fails, the message names file, reason and what to do; the half-written file is removed."""
+    """When a write fails, the message names file, reason and what to do; half-written and finished files are removed."""
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -192,6 +196,22 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path):
     )
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
-    assert f"{tmp_path}/mix/.pipeline/staged/shard-" in done.stdout
+    assert f"{tmp_path}/mix/.pipeline/staged/run/shard-" in done.stdout
     assert "cannot be written (File too large); make room or choose another folder" in done.stdout
-    assert not list((tmp_path / "mix/.pipeline/staged").iterdir())
+    assert not (tmp_path / "mix").exists()
+
+
+def test_leftovers_of_a_dead_run_are_cleared_by_the_next(tmp_path):
+    """A run that was killed holds no lock: its files go when another starts. Those of a run that lives stay."""
+    left = [tmp_path / ".pipeline/staged" / name for name in ("dead/shard-00000-x", "loose-file")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    with staging(tmp_path, "alive"):
+        assert not any(path.exists() for path in left)
+        (tmp_path / ".pipeline/staged/alive/shard").touch()
+        with staging(tmp_path, "other"):
+            assert {path.name for path in (tmp_path / ".pipeline/staged").iterdir()} == {"alive", "other"}
+        (staged,) = (tmp_path / ".pipeline/staged").iterdir()
+        assert (staged.name, len(list(staged.iterdir()))) == ("alive", 1)
+    assert not list(tmp_path.iterdir())

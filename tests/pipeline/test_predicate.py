@@ -468,3 +468,11 @@ def test_any_text_is_read_or_refused_in_one_line(sql):
             continue
         assert message.startswith("expression: ")
         assert len(message.splitlines()) == 1
+
+
+def test_a_long_value_does_not_fill_the_message():
+    """A cast that fails on a long text says so in one short line."""
+    rows = pa.record_batch({"text": ["word " * 10_000]})
+    with pytest.raises(RecipeError, match="cannot be computed") as caught:
+        filter_batch(rows, parse_predicate("cast(text as int) > 2", rows.schema))
+    assert len(str(caught.value)) < 400

@@ -133,6 +133,7 @@ def test_rows_that_file_names_told_of_stay_visible(put, repo, parquet_bytes):
     after = {split: sorted(values(ref, split=split)) for split in before}
     assert after == {split: sorted([*rows, 11]) if split == "train" else rows for split, rows in before.items()}
     assert values(ref, split="extra") == [10]
+    assert load_dataset(repo, split="extra")["x"][:] == [10]
     theirs = load_dataset(repo, streaming=True)
     assert {split: sorted(row["x"] for row in rows) for split, rows in theirs.items()} == {**after, "extra": [10]}
 
@@ -202,6 +203,28 @@ def test_a_stream_gives_rows_or_batches_of_chosen_columns(put, repo, parquet_byt
         pipeline.stream(repo, split="test", **options)
     with pytest.raises(SchemaError, match="no column 'nope'"):
         list(pipeline.stream(repo, columns=["nope"], **options))
+
+
+def test_a_stream_has_the_same_columns_in_every_row(put, repo, parquet_bytes, hub):
+    """A column that only some files have is None elsewhere, whichever columns are asked for, as Spark and `datasets` have it."""
+    card = "---\ndataset_info:\n  features:\n  - {name: a, dtype: int64}\n  - {name: b, dtype: string}\n---\n"
+    files = {
+        "data/train-00000-of-00003.parquet": parquet_bytes({"a": pa.array([1], pa.int64())}),
+        "data/train-00001-of-00003.parquet": parquet_bytes({"b": ["x"], "a": pa.array([2], pa.int32())}),
+        "data/train-00002-of-00003.parquet": parquet_bytes({"b": ["y"]}),
+    }
+    put(repo, {"README.md": card, **files})
+    rows = [{"a": 1, "b": None}, {"a": 2, "b": "x"}, {"a": None, "b": "y"}]
+    assert list(pipeline.stream(repo)) == rows
+    assert list(pipeline.stream(repo, columns=["b"])) == [{"b": row["b"]} for row in rows]
+    schema = pa.schema({"a": pa.int64(), "b": pa.string()})
+    assert {batch.schema for batch in pipeline.stream(repo, format="arrow")} == {schema}
+    with pytest.raises(SchemaError, match="no column 'nope'; it has 'a'"):
+        pipeline.stream(repo, columns=["nope"])
+    put(repo, {"README.md": "no features"})
+    assert list(pipeline.stream(repo, columns=["b", "a"])) == [{"b": row["b"], "a": row["a"]} for row in rows]
+    with pytest.raises(SchemaError, match=r"00001-of-00003\.parquet: column 'b' is neither in the split's first file"):
+        list(pipeline.stream(repo))
 
 
 def test_an_empty_split_streams_no_rows(new_ref):

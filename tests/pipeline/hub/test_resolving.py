@@ -1,40 +1,24 @@
 """A ref -> the files of a split: from the card, else from file names as `datasets` reads them; never outside the repo."""
 
 import os
-import re
 
 import pytest
-from fsspec.utils import glob_translate
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline.errors import AccessError, NotFoundError, OptionError
+from pipeline.errors import AccessError, NotFoundError, OptionError, SchemaError
 from pipeline.hub.card import ConfigEntry, parse_card
 from pipeline.hub.repo import DatasetRef, Secret, parse_ref
 from pipeline.hub.resolver import (
     DataFile,
     Listing,
-    compile_pattern,
-    escape_pattern,
     list_files,
-    match_files,
     pick_config,
     resolve,
     splits_of,
 )
+from pipeline.hub.split import check_only_parquet
 from pipeline.localhub import Account, LocalHub
 
 REF = DatasetRef(repo_id="ns/name", endpoint="http://hub", revision="0" * 40)
-PART_OF_PATH = st.text("abz-_.[]!^09é ", min_size=1, max_size=6).filter(lambda part: part not in (".", ".."))
-PATHS = st.lists(PART_OF_PATH, min_size=1, max_size=4).map("/".join)
-PART = st.sampled_from(["**"]) | st.lists(
-    st.sampled_from(
-        ["*", "?", "[ab]", "[!a]", "[a-c]", "[z-a]", "[]a]", "[[]", "[", "]", "a", "b", ".", "-", "é", "^", "+"]
-    ),
-    min_size=1,
-    max_size=4,
-).map("".join).filter(lambda part: "**" not in part and part not in (".", ".."))
-PATTERNS = st.lists(PART, min_size=1, max_size=4).map("/".join)
 
 
 def listing(*paths, card=""):
@@ -46,22 +30,6 @@ def listing(*paths, card=""):
 def names(splits):
     """Split -> the paths of its files."""
     return {split: [file.path for file in files] for split, files in splits.items()}
-
-
-@given(pattern=PATTERNS, paths=st.lists(PATHS, max_size=8))
-def test_patterns_match_what_fsspec_matches(pattern, paths):
-    """`*`, `?`, `**` and sets match the paths that fsspec's glob matches, which `datasets` resolves cards with."""
-    reference = re.compile(glob_translate(pattern))
-    matcher = compile_pattern(pattern, about="x")
-    for path in [*paths, pattern]:
-        assert bool(matcher.fullmatch(path)) == bool(reference.match(path)), path
-
-
-@given(path=PATHS, others=st.lists(PATHS, max_size=5))
-def test_an_escaped_path_matches_itself_alone(path, others):
-    """What we write into a card for a file names that file and no other, whatever is in its name."""
-    files = [DataFile(path=one, size=0) for one in {path, *others}]
-    assert [file.path for file in match_files(files, [escape_pattern(path)], about="x")] == [path]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +179,41 @@ def test_what_does_not_exist_is_listed_against_what_does(put, repo):
             resolve(parse_ref(repo, endpoint=ref.endpoint, **options), None)
         assert "\n" not in str(caught.value)
     assert [file.path for file in resolve(ref, None).files] == ["a.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "formats"),
+    [
+        (["train.csv", "test.tsv"], "csv"),
+        (["a.jsonl.gz", "b.json"], "json"),
+        (["data/train-00000-of-00001.arrow", "odd.parquet"], "arrow"),
+        (["x-000.tar", "x-001.tar", "notes.txt"], "webdataset and text"),
+        (["train.zip"], "zip"),
+    ],
+)
+def test_rows_in_another_format_are_named_and_not_hidden(paths, formats, put, repo):
+    """Without `configs`, a repo whose rows `datasets` reads in another format is told apart from an empty one."""
+    ref = put(repo, dict.fromkeys(paths, b"x"))
+    if "odd.parquet" not in paths:
+        with pytest.raises(NotFoundError, match=f"its data is {formats}, and only Parquet can be read"):
+            resolve(ref, None)
+    with pytest.raises(SchemaError, match=f"its data is {formats}.*convert it to Parquet.*another repo"):
+        check_only_parquet(list_files(ref, None))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        listing(),
+        listing("README.md", ".gitattributes", "LICENSE.txt", "script.py", "requirements.txt"),
+        listing("data/train-00000-of-00001.parquet", "logo.png", "a.csv", "b.csv"),
+        listing("a.parquet", "b.csv"),
+        listing("a.csv", card="---\nconfigs:\n- config_name: en\n  data_files: a.csv\n---\n"),
+    ],
+)
+def test_files_next_to_rows_are_no_other_format(found):
+    """An empty repo, one with text and code, one whose rows are Parquet, and one whose card tells, can be written to."""
+    check_only_parquet(found)
 
 
 def test_a_snapshot_is_pinned(put, repo, hub):

@@ -108,8 +108,9 @@ WRONG = [
         "columns: {a: 1}",
         '9:15: sources[1].columns.a must be a source column or SQL, got the number 1; put it in quotes: "1"',
     ),
-    ("repeat: 2", "columns: {a: upper(b}", "9:15: sources[1].columns.a: 1-based column"),
     ("repeat: 2", "dataset: ns/x", "9:5: sources[1].dataset is given twice; keep one"),
+    ("seed: 42", "config: data", "2:1: config is 'data', the folder of config 'default'; give it another name"),
+    ("seed: 42", "config: .hid", "2:1: config must be a folder's name, got '.hid'"),
     ("seed: 42", "sead: 42", "2:1: sead is not a key of a recipe; did you mean 'seed'? the keys are target, seed,"),
     ("seed: 42", "seed: 1.5", "2:1: seed must be a whole number, got 1.5"),
     ("seed: 42", "seed: yes", "2:1: seed must be a whole number, got the boolean yes"),
@@ -225,6 +226,51 @@ def test_what_is_no_recipe_is_one_line(text, message):
     with pytest.raises(RecipeError) as caught:
         parse_recipe(text)
     assert str(caught.value).startswith(f"mix.yaml:{message}")
+
+
+SECRETS = [
+    "s3://AKIAKEY:HUSH@bucket/a.parquet",
+    "s3://AKIAKEY:HU/SH@bucket/a.parquet",
+    "S3://HUSH@bucket/a.parquet",
+    "s3://bucket/a.parquet?region=x&secret_key=HUSH",
+    "s3://bucket/a.parquet?access_key=HUSH",
+    "s3://bucket/a.parquet?session_token=HUSH",
+    "abfss://:HUSH@account/a.parquet",
+    "abfss://c@account/a.parquet?sv=2&sig=HUSH",
+    "gs://bucket/a.parquet?X-Goog-Signature=HUSH",
+    "hf://HUSH:HUSH@datasets/ns/name/a.parquet",
+]
+
+
+@pytest.mark.parametrize("uri", SECRETS)
+def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
+    """A recipe is published, so that a secret has no place in it; the message says where it stands, and what to use instead."""
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(f"target: ns/x\nsources:\n  - parquet:\n    - a.parquet\n    - {uri}\n")
+    assert str(caught.value).startswith("mix.yaml:5:7: sources[0].parquet[1] holds credentials")
+    assert "AWS_SECRET_ACCESS_KEY" in str(caught.value)
+    assert "HUSH" not in str(caught.value)
+    assert "AKIAKEY" not in str(caught.value)
+
+
+def test_uris_without_credentials_are_read():
+    """A user that is no secret, a query without one, a revision, an @ in a path: all stay as they are."""
+    uris = [
+        "gs://anonymous@bucket/a.parquet",
+        "abfss://container@account.dfs.core.windows.net/a.parquet",
+        "s3://bucket/a@b:c/a.parquet?region=eu&endpoint_override=localhost:9000&scheme=http",
+        "hf://datasets/ns/name@v1/data/*.parquet",
+        "/tmp/key=1/token?.parquet",
+    ]
+    listed = "".join(f"    - {uri}\n" for uri in uris)
+    (source,) = parse_recipe(f"target: ns/x\nsources:\n  - parquet:\n{listed}").sources
+    assert list(source.parquet) == uris
+
+
+def test_a_source_may_have_a_config_that_a_mix_may_not():
+    """What others called their configs is theirs."""
+    assert _sources("  - {dataset: ns/a, config: data}")[0].config == "data"
+    assert _sources("  - {dataset: ns/a, columns: {a: 'what?', b: 'upper(b'}}")[0].columns[0] == ("a", "what?")
 
 
 def _sources(text, **keys):

@@ -104,7 +104,10 @@ def test_nothing_in_a_recipe_breaks_the_card(make, hostile):
     assert "[b]" not in text
     card = update_section(parse_card("# Mine\n", about="x"), "default/train", text, keep=False)
     again = update_section(parse_card(card.text(), about="x"), "default/train", "short", keep=False)
-    assert again.body.strip() == "# Mine\n\n<!-- pipeline: begin default/train -->\nshort\n<!-- pipeline: end default/train -->"
+    assert (
+        again.body.strip()
+        == "# Mine\n\n<!-- pipeline: begin default/train -->\nshort\n<!-- pipeline: end default/train -->"
+    )
 
 
 def test_the_card_says_where_every_row_comes_from(make):

@@ -57,6 +57,31 @@ def read(file, columns=None, **options):
     return pa.Table.from_batches(batches, batches[0].schema if batches else schema)
 
 
+def test_int96_timestamps_of_any_year_come_back(store):
+    """Timestamps in the form that Spark and Hive write are exact from year 1 to 9999, in nested columns too, and no others."""
+    times = [datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31, 23, 59, 59, 999999), None]
+    table = pa.table(
+        {"t": pa.array(times, pa.timestamp("us")), "l": pa.array([times, None, []], pa.list_(pa.timestamp("us")))}
+    )
+    table = table.append_column("ns", pa.array([1, 2, 3], pa.timestamp("ns")))
+    file = store(table, use_deprecated_int96_timestamps=True, store_schema=False)
+    schema = read_footer(file, None).schema()
+    assert (schema.field("t").type, schema.field("l").type.value_type) == (pa.timestamp("us"), pa.timestamp("us"))
+    found = read(file)
+    assert found.schema.equals(schema)
+    assert found.select(["t", "l"]).to_pydict() == {"t": times, "l": [times, None, []]}
+    plain = store(table.select(["ns"]))
+    assert read(plain).column("ns").to_pylist() == table.column("ns").to_pylist()
+
+
+def test_two_columns_of_one_name_are_refused(store):
+    """A file in which a name means two columns is a SchemaError with file and column, whatever is read of it."""
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array(["x"]), pa.array([2])], names=["a", "b", "a"])
+    file = store(twice)
+    with pytest.raises(SchemaError, match=r"a\.parquet: several columns are named 'a'"):
+        read_footer(file, None)
+
+
 def test_nested_null_and_typed_columns_come_back(store):
     """Structs, lists, maps, fixed lists, null columns and null values read as pyarrow reads them, in small groups and batches."""
     file = store(TABLE, row_group_size=3)
