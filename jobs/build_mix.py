@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jobs import console
 from jobs.exchange import carrier_schema, exchange_rows
 from jobs.session import apart, check_java, spark_session
-from jobs.target import Target, check_append, check_sources, open_target, private_source, publish_mix
+from jobs.target import Target, check_append, check_sources, not_empty, open_target, private_source, publish_mix
 from jobs.tasks import run_tasks
 from pipeline.hub import client
 from pipeline.hub.repo import Secret
@@ -28,7 +28,7 @@ from pipeline.mix.quality import Quality
 from pipeline.mix.recipe import Recipe
 from pipeline.mix.sources import OpenSource, count_kept, open_source
 from pipeline.parquet.features import Features
-from pipeline.sizes import format_bytes
+from pipeline.sizes import counted, format_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -79,8 +79,13 @@ def build_with(
 
 
 def plan_only(recipe: Recipe, *, endpoint: str | None = None, mode: Mode | None = None) -> Plan:
-    """The plan of a recipe, without Spark. What a `where` keeps is counted on this machine."""
-    opened = open_all(recipe, endpoint, mode)
+    """The plan of a recipe, without Spark. What a `where` keeps is counted on this machine.
+
+    Of a target that has rows, and no `mode` for them, it says on the way what building will need.
+    """
+    opened = open_all(recipe, endpoint, mode or Mode.OVERWRITE)
+    if mode is None and opened.target.planned:
+        console.note(f"note: {not_empty(recipe, opened.target.planned)}")
     return opened.plan(lambda sources: _count_here(sources, opened.target.token))
 
 
@@ -188,10 +193,10 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
 def _plan_lines(plan: Plan) -> list[str]:
     rows = [end - start for start, end in pairwise(plan.bounds)]
     sizes = f"{min(rows):,} to {max(rows):,} rows each" if min(rows) < max(rows) else f"{rows[0]:,} rows each"
-    blocks = f" of {len(plan.blocks):,} blocks" if plan.blocks else ""
+    blocks = f", {len(plan.blocks):,} blocks" if plan.blocks else ""
     return [
-        f"{plan.rows:,} rows in {plan.shards} shards, {sizes}",
-        f"order: {plan.recipe.shuffle}{blocks}, seed {plan.recipe.seed}",
+        f"{plan.rows:,} rows in {counted(plan.shards, 'shard')}, {sizes}",
+        f"shuffle: {plan.recipe.shuffle}{blocks}, seed {plan.recipe.seed}",
         f"to read: {format_bytes(plan.bytes_to_read)}",
         f"columns: {', '.join(f'{column.name} {column.type}' for column in plan.schema)}",
         f"target: {plan.recipe.target}, config {plan.recipe.config}, split {plan.recipe.split}",
@@ -208,7 +213,7 @@ def show_report(built: report.Built, *, as_json: bool) -> None:
     rows = [(name, origin, wanted, drawn) for name, origin, _, wanted, drawn in report.source_rows(plan)]
     console.table(("source", "from", "wanted", "got"), rows)
     console.say()
-    console.say(f"rows         {plan.rows:,} in {plan.shards} shards")
+    console.say(f"rows         {plan.rows:,} in {counted(plan.shards, 'shard')}")
     console.say(f"read         {format_bytes(totals['bytes_read'])}")
     console.say(f"written      {format_bytes(totals['bytes_written'])}")
     if built.commit is not None:
@@ -234,11 +239,14 @@ def show_report(built: report.Built, *, as_json: bool) -> None:
 
 def _quality_line(quality: Quality) -> str:
     stored, buffered = quality.stored.chi2_64, quality.buffered.chi2_64
-    if stored is None or buffered is None:
-        return "too few rows or sources to measure"
+    if stored is None or buffered is None or quality.stored.chi2_4096 is None:
+        return "too few rows or sources to judge"
+    advice = (
+        "good" if quality.meets_gate else "for a better one: shuffle: rows, a smaller block_bytes, or a larger buffer"
+    )
     return (
-        f"chi2/dof in windows of 64 rows {stored:.2f} as stored, {buffered:.2f} behind a buffer of "
-        f"{quality.buffer_rows:,} (1 is random; {'meets' if quality.meets_gate else 'misses'} the gate of 2)"
+        f"chi2/dof {stored:.2f} as stored, {buffered:.2f} behind a buffer of {quality.buffer_rows:,} rows "
+        f"(1 is random; {advice})"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _OURS = ("hub", "data", "cache")
 _MARKER = ".quickstart"
 DEFAULT_PORT = 8787
+_SOURCES = 3
 _GROWTH = 20  # the last 1/20 of the captions comes later: 5 %
 
 RECIPE = """\
@@ -153,19 +155,28 @@ def _mix(spark: SparkSession, folder: Path, *, overwrite: bool) -> Built:
 
 
 def _stream_back() -> None:
-    from itertools import islice
-
     import datasets
 
     import pipeline
 
     console.say("\n3. Streamed back")
     console.say('   with datasets, unmodified: load_dataset("demo/mix", split="train", streaming=True)\n')
-    for row in islice(datasets.load_dataset("demo/mix", split="train", streaming=True), 0, 200, 100):
+    for row in _one_of_each(datasets.load_dataset("demo/mix", split="train", streaming=True)):
         console.row(row, as_json=False)
     console.say('   with ours: pipeline.stream("demo/mix")\n')
-    for row in islice(pipeline.stream("demo/mix"), 0, 200, 100):
+    for row in _one_of_each(pipeline.stream("demo/mix")):
         console.row(row, as_json=False)
+
+
+def _one_of_each(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The first row of each of the three sources."""
+    seen: set[object] = set()
+    for row in rows:
+        if row.get("source") not in seen:
+            seen.add(row.get("source"))
+            yield row
+        if len(seen) == _SOURCES:
+            return
 
 
 def _conclude(folder: Path, built: Built, port: str) -> None:

@@ -27,6 +27,7 @@ from pipeline.mix.schema import keep_features
 from pipeline.mix.sources import OpenSource, repos_of
 from pipeline.parquet.features import Features, features_of, from_yaml, to_yaml
 from pipeline.parquet.footer import read_footer
+from pipeline.sizes import counted
 from pipeline.storage import FileRef
 from pipeline.writing import HubStore, ShardStore, publish
 
@@ -79,10 +80,7 @@ def open_target(recipe: Recipe, endpoint: str | None, mode: Mode | None) -> Targ
         planned = existing_files(listing, recipe.config, recipe.split)
         refs = folder_refs(folder, planned) if folder else file_refs(Snapshot(ref=listing.ref, files=planned))
     if planned and mode is None:
-        raise ConflictError(
-            f"target {recipe.target!r} has {len(planned)} files in split {recipe.split!r} of config {recipe.config!r}; "
-            "pass --overwrite to replace them, or --append to add to them"
-        )
+        raise ConflictError(not_empty(recipe, planned))
     info = (listing.card.info(recipe.config) if listing else None) or {}
     return Target(
         ref=ref,
@@ -107,6 +105,14 @@ def _list_target(ref: DatasetRef | None, folder: Path | None, token: Secret | No
         return list_files(ref, token)
     except NotFoundError:
         return None
+
+
+def not_empty(recipe: Recipe, planned: Sequence[DataFile]) -> str:
+    """What to say of a target that has rows."""
+    return (
+        f"target {recipe.target!r} has {counted(len(planned), 'file')} in split {recipe.split!r} of config {recipe.config!r}; "
+        "pass --overwrite to replace, or --append to add"
+    )
 
 
 def _check_ours(target: str, listing: Listing) -> None:

@@ -29,3 +29,8 @@ def format_bytes(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" or abs(size) >= 100 else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 file`, `1,200 files`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -112,8 +112,17 @@ def translate(err: Exception, about: str) -> DatasetError:
     if isinstance(err, hub_errors.HfHubHTTPError):
         return _translate_status(err, about)
     return TransferError(
-        f"{about}: the Hub could not be reached ({type(err).__name__}); check the endpoint and network"
+        f"{about}: the Hub{_host(err)} could not be reached ({type(err).__name__}); check the endpoint and network"
     )
+
+
+def _host(err: Exception) -> str:
+    """` at http://host:port`, where the error knows."""
+    try:
+        url = err.request.url  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        return ""
+    return f" at {url.scheme}://{url.netloc.decode()}"
 
 
 def _translate_status(err: hub_errors.HfHubHTTPError, about: str) -> DatasetError:
