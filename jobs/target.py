@@ -111,7 +111,7 @@ def not_empty(recipe: Recipe, planned: Sequence[DataFile]) -> str:
     """What to say of a target that has rows."""
     return (
         f"target {recipe.target!r} has {counted(len(planned), 'file')} in split {recipe.split!r} of config {recipe.config!r}; "
-        "pass --overwrite to replace, or --append to add"
+        "pass --overwrite to replace them, or --append to add to them"
     )
 
 

@@ -214,8 +214,8 @@ def test_a_dry_run_prints_the_plan_and_builds_nothing(run, two, tmp_path):
         "a a/*.parquet 900 900 900",
         "b b.parquet 200 300 300",
     ]
-    assert "1,200 rows in 1 shards, 1,200 rows each" in lines
-    assert any(line.startswith("order: blocks of ") and line.endswith("seed 7") for line in lines)
+    assert "1,200 rows in 1 shard, 1,200 rows each" in lines
+    assert any(line.startswith("shuffle: blocks, ") and line.endswith("seed 7") for line in lines)
     assert "columns: id int64, text string, data binary, source string" in lines
     assert lines[-1] == f"target: {tmp_path}/out, config default, split train"
     code, out, err = run(
@@ -244,14 +244,18 @@ def test_a_build_reports_what_it_did_and_is_the_same_on_one_core(run, two, tmp_p
         "a a/*.parquet 900 900",
         "b b.parquet 300 300",
     ]
-    assert "rows 1,200 in 1 shards" in lines
+    assert "rows 1,200 in 1 shard" in lines
     assert [line.split()[0] for line in lines[5:10]] == ["rows", "read", "written", "time", "shuffle"]
     assert lines[-1].endswith(f"print(datasets.load_dataset('{tmp_path}/out'))\"")
     assert _hashes(tmp_path / "out") == mix(MIX).hashes()
     code, out, err = run("build-mix", "mix.yaml")
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert f"target '{tmp_path}/out' has 1 files in split 'train'" in err
+    assert f"target '{tmp_path}/out' has 1 file in split 'train'" in err
     assert "--overwrite" in err
+    code, out, err = run("build-mix", "mix.yaml", "--dry-run")
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("note: target ")
+    assert "1,200 rows in 1 shard" in out
 
 
 @pytest.mark.spark
