@@ -1,6 +1,6 @@
 """Arrow types and Spark types: what Spark can hold, and how to get there without losing anything.
 
-Spark's reader takes exactly the Arrow types of its own schema (facts: no unsigned, large, view, dictionary or fixed-size
+Spark's reader takes exactly the Arrow types of its own schema (no unsigned, large, view, dictionary or fixed-size
 types). A type that Spark lacks becomes the next wider one. Hugging Face features travel in a column's metadata, which Spark
 keeps through select and where, so that what is read as an Image is written as one.
 """

@@ -1,6 +1,6 @@
 """How well a mix is shuffled, from the runs of its sources, as stored and as a consumer with a shuffle buffer sees it.
 
-The measures are those of facts/xet-dedup.md, B5:
+The measures:
 
 * chi2/dof of a window of W rows: over sources s with share p of all rows, the sum of (count - W p)^2 / (W p), divided by
   the number of sources less one, averaged over all full windows. 1 is what independent draws give; blocks of B rows in

@@ -1,4 +1,4 @@
-"""The measures of a shuffle, against direct computation and the measured table of facts/xet-dedup.md, B5."""
+"""The measures of a shuffle, against direct computation and a table that was measured once with real consumers."""
 
 import random
 from collections import Counter
@@ -98,15 +98,15 @@ def test_rows_in_random_order_measure_one():
     ("block", "stored", "buffered", "gate"),
     [(16, (16.1, 15.7), (1.5, 4.3), True), (64, (64, 62), (3.0, 15.6), False), (256, (64, 211), (7.8, 51), False)],
 )
-def test_random_blocks_measure_as_the_facts_say(block, stored, buffered, gate):
-    """The table of the facts, with one input shard: chi2/dof is about the block, and 16 rows pass the gate."""
+def test_random_blocks_measure_as_a_real_consumer_did(block, stored, buffered, gate):
+    """The measured table, with one input shard: chi2/dof is about the block, and 16 rows pass the gate."""
     measured = _shuffled(block)
     assert (measured.stored.chi2_64, measured.stored.chi2_512) == pytest.approx(stored, rel=0.25)
     assert (measured.buffered.chi2_64, measured.buffered.chi2_512) == pytest.approx(buffered, rel=0.25)
     assert measured.meets_gate is gate
 
 
-def test_an_unshuffled_mix_measures_as_the_facts_say():
+def test_an_unshuffled_mix_measures_as_a_real_consumer_did():
     """Sources one after another: the window itself, and no buffer helps."""
     measured = measure_quality([(source, len(ids)) for source, ids in enumerate(_zipf_blocks(1))], 8)
     assert (measured.stored.chi2_64, measured.stored.chi2_512) == pytest.approx((64, 508), rel=0.03)
@@ -129,8 +129,8 @@ def test_a_balanced_interleave_beats_a_random_one(block):
     ("sources", "block", "expected"),
     [(8, 4, (0.41, 0.06, 0.01)), (8, 16, (9.6, 1.06, 0.14)), (185, 4, (3.7, 2.6, 0.3)), (185, 16, (14.4, 13.8, 7.0))],
 )
-def test_a_balanced_interleave_measures_as_the_facts_say(sources, block, expected):
-    """One shift per source gives the figures of the facts in windows of 64, 512 and 4,096 rows."""
+def test_a_balanced_interleave_measures_as_a_real_consumer_did(sources, block, expected):
+    """One shift per source gives the measured figures in windows of 64, 512 and 4,096 rows."""
     runs = [(source, block) for source, _ in spread_blocks(_zipf_blocks(block, sources=sources), 3)]
     stored = measure_quality(runs, sources).stored
     assert (stored.chi2_64, stored.chi2_512) == pytest.approx(expected[:2], rel=0.3)
