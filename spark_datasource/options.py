@@ -30,18 +30,20 @@ class Option:
 
 
 _TARGET = (
-    Option(name="config", default="the card's default, or `default`", meaning="config (subset) of the dataset"),
-    Option(name="revision", default="`main`", meaning="branch; when reading also a tag or a commit sha"),
     Option(name="token", default="that of the environment or login", meaning="Hub token"),
     Option(name="endpoint", default="`HF_ENDPOINT`, or the public Hub", meaning="address of the Hub"),
 )
 READ_OPTIONS = (
     Option(name="split", default="`train`", meaning="split to read"),
+    Option(name="config", default="the card's default", meaning="config (subset) to read"),
+    Option(name="revision", default="`main`", meaning="branch, tag or commit sha"),
     *_TARGET,
     Option(name="columns", default="all", meaning="columns to read: `a,b` or a JSON list; no others are fetched"),
 )
 WRITE_OPTIONS = (
     Option(name="split", default="`train`", meaning="split to write"),
+    Option(name="config", default="`default`", meaning="config (subset) to write"),
+    Option(name="revision", default="`main`", meaning="branch that is there"),
     *_TARGET,
     Option(name="maxRecordsPerFile", default="no limit", meaning="rows per file, at most"),
     Option(name="max_bytes_per_file", default="`500MB`", meaning="size at which a file is ended and the next begun"),
