@@ -48,8 +48,10 @@ def parse_target(written: str, folder: Path) -> str:
 
 
 def target(value: Value, folder: Path) -> str:
+    written = value.text("be a repo or a folder")
+    _refuse_secret(value, written)
     try:
-        return parse_target(value.text("be a repo or a folder"), folder)
+        return parse_target(written, folder)
     except OptionError as err:
         raise value.error(str(err).removeprefix(value.path)) from err
 
@@ -57,6 +59,7 @@ def target(value: Value, folder: Path) -> str:
 def dataset(value: Value) -> tuple[str, str | None]:
     """Repo id and revision."""
     written = value.text("be a repo such as ns/name")
+    _refuse_secret(value, written)
     match = _DATASET.fullmatch(written)
     if match is None or not _is_repo(match[1]):
         raise value.must("be ns/name or hf://datasets/ns/name@revision (files go under parquet:)")
@@ -74,12 +77,17 @@ def parquet(value: Value, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...
     entries = value.elements(what) if value.kind == "seq" else [value]
     paths = tuple(entry.text(what) for entry in entries)
     for entry, path in zip(entries, paths, strict=True):
-        if _holds_secret(path):
-            raise entry.error(
-                "holds credentials, and a recipe is published with its mix; remove them, and give them by the environment "
-                "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)"
-            )
+        _refuse_secret(entry, path)
     return paths, tuple(_local_path(path, folder) for path in paths)
+
+
+def _refuse_secret(value: Value, written: str) -> None:
+    """Raises a RecipeError, which does not repeat them, for credentials in a URI."""
+    if _holds_secret(written):
+        raise value.error(
+            "holds credentials, and a recipe is published with its mix; remove them, and give them by the environment "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)"
+        )
 
 
 def _holds_secret(path: str) -> bool:

@@ -451,3 +451,18 @@ def test_any_text_is_a_recipe_or_one_error(text):
         return
     assert message.startswith("mix.yaml:")
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "target: https://me:hunter2@hub.example/datasets/ns/x\nsources: [{dataset: ns/a}]",
+        "target: ns/x\nsources: [{dataset: 'hf://me:hunter2@datasets/ns/a'}]",
+        "target: ns/x\nsources: [{parquet: 's3://me:hunter2@bucket/a'}]",
+    ],
+)
+def test_a_secret_is_refused_and_not_repeated(text):
+    """Wherever a URI stands in a recipe, a password in it is refused without being shown."""
+    with pytest.raises(RecipeError, match="holds credentials") as caught:
+        parse_recipe(text)
+    assert "hunter2" not in str(caught.value)
