@@ -65,6 +65,8 @@ def stream(
     """
     if format not in ("python", "arrow"):
         raise OptionError(f"format must be 'python' or 'arrow', got {format!r}")
+    if isinstance(columns, str):
+        raise OptionError(f"columns must be a list of names, got {columns!r}; write [{columns!r}]")
     ref = parse_ref(dataset, revision=revision, config=config, split=split, endpoint=endpoint)
     secret = find_token(ref.endpoint, token)
     snapshot = resolve(ref, secret)

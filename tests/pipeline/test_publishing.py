@@ -232,3 +232,9 @@ def test_an_empty_split_streams_no_rows(new_ref):
     write(new_ref, [])
     assert values(new_ref) == []
     assert parse_ref(new_ref.repo_id).repo_id == new_ref.repo_id
+
+
+def test_a_text_of_columns_is_refused():
+    """A name where a list of names belongs is said to be one, instead of being read letter by letter."""
+    with pytest.raises(OptionError, match=r"columns must be a list of names, got 'caption'"):
+        pipeline.stream("ns/name", columns="caption")
