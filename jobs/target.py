@@ -15,9 +15,10 @@ import pyarrow as pa
 from pipeline.errors import ConflictError, NotFoundError, SchemaError
 from pipeline.folder import FolderStore, check_folder, folder_refs, list_folder, publish_folder, staging
 from pipeline.hub import client
+from pipeline.hub.listing import DataFile, Listing, list_files
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import DatasetRef, Secret, find_token, normalise_endpoint, parse_ref
-from pipeline.hub.resolver import DataFile, Listing, Snapshot, list_files
+from pipeline.hub.resolver import Snapshot
 from pipeline.hub.split import Mode, SplitWrite, check_only_parquet, existing_files
 from pipeline.hub.upload import ShardReceipt
 from pipeline.mix import report

@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from pipeline.errors import SetupError
 from pipeline.hub.card import parse_card
+from pipeline.hub.listing import DataFile, Listing
 from pipeline.hub.repo import DatasetRef
-from pipeline.hub.resolver import DataFile, Listing
 from pipeline.hub.split import Mode, SplitWrite, existing_files, split_change
 from pipeline.hub.upload import ShardReceipt, StoredFile
 from pipeline.parquet.features import Features

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from pipeline.hub.card import SplitInfo, split_info
 from pipeline.hub.commit import Change, Committed, commit
+from pipeline.hub.listing import DataFile, Listing
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import DatasetRef, Secret
-from pipeline.hub.resolver import DataFile, Listing, Snapshot
+from pipeline.hub.resolver import Snapshot
 from pipeline.hub.split import Mode, SplitWrite, check_unchanged, existing_files, split_change
 from pipeline.hub.upload import ShardReceipt, Upload, UploadStream
 from pipeline.parquet.features import Features

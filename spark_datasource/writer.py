@@ -18,8 +18,9 @@ from pyspark.sql.types import StructType
 
 from pipeline.errors import NotFoundError, OptionError, SchemaError
 from pipeline.hub import client
+from pipeline.hub.listing import DataFile, Listing, list_files
 from pipeline.hub.ranges import file_refs
-from pipeline.hub.resolver import DataFile, Listing, Snapshot, list_files
+from pipeline.hub.resolver import Snapshot
 from pipeline.hub.split import Mode, SplitWrite, check_names, check_only_parquet, config_splits, existing_files
 from pipeline.hub.upload import ShardReceipt
 from pipeline.parquet.conform import conform

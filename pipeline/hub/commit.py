@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 from pipeline.errors import ConflictError, CorruptFileError, NotFoundError, TransferError
 from pipeline.hub import client
+from pipeline.hub.listing import Listing, list_files
 from pipeline.hub.repo import DatasetRef, Secret
-from pipeline.hub.resolver import Listing, list_files
 from pipeline.hub.upload import StoredFile
 
 TRANSACTIONS = ".pipeline/transactions.json"

@@ -1,8 +1,8 @@
 """A ref -> a Snapshot: the commit, and which files make which config and split.
 
-One request pins the commit, one (paged) lists it, one reads the card. Configs come from the card; without a card, file
-names and folders tell the split, by the rules of `datasets` (`data/train-00000-of-00002.parquet`, then `.../test/...`, then
-`...-test.parquet`, then all is `train`): the first rule that finds a file is the one that holds.
+Configs come from the card; without a card, file names and folders tell the split, by the rules of `datasets`
+(`data/train-00000-of-00002.parquet`, then `.../test/...`, then `...-test.parquet`, then all is `train`): the first rule
+that finds a file is the one that holds.
 Patterns of a card stay inside their repo: an absolute path, a `..` or another scheme is an error.
 """
 
@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
 
 from pipeline.errors import NotFoundError
-from pipeline.hub import client
-from pipeline.hub.card import Card, ConfigEntry, parse_card
+from pipeline.hub.card import ConfigEntry
 from pipeline.hub.formats import PARQUET, formats_of
+from pipeline.hub.listing import DataFile, Listing, list_files
 from pipeline.hub.patterns import compile_pattern, escape_pattern, is_plain
 from pipeline.hub.repo import DatasetRef, Secret
 
@@ -35,36 +34,6 @@ _NOT_DATA = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataFile:
-    """A file at a commit: `size` in bytes; hashes in hex, `None` where the Hub stores the file in git itself."""
-
-    path: str
-    size: int
-    sha256: str | None = None
-    xet_hash: str | None = None
-
-    @property
-    def content_id(self) -> str:
-        """What names the content for ever: the Xet hash, else the sha256, else the path."""
-        return self.xet_hash or self.sha256 or self.path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """All files of a repo at a commit, and its card."""
-
-    ref: DatasetRef
-    files: tuple[DataFile, ...]
-    card: Card
-
-    @property
-    def commit(self) -> str:
-        """The commit's sha."""
-        assert self.ref.revision is not None
-        return self.ref.revision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One split of one config, pinned: `ref.revision` is a commit sha. `features` is the card's, `None` when it has none."""
 
@@ -76,28 +45,6 @@ class Snapshot:
     def rows_url(self) -> str:
         """What a person reads: `ns/name@sha`, shortened."""
         return f"{self.ref.repo_id}@{(self.ref.revision or '')[:8]}"
-
-
-def pin(ref: DatasetRef, token: Secret | None) -> DatasetRef:
-    """The same ref with its branch or tag replaced by the commit it points to now: one request, none for a full sha."""
-    if ref.revision and re.fullmatch(r"[0-9a-f]{40}", ref.revision):
-        return ref
-    url = ref.api_url(f"revision/{quote(ref.revision or 'main', safe='')}")
-    return replace(ref, revision=client.get(url, token, about=str(ref)).json()["sha"])
-
-
-def list_files(ref: DatasetRef, token: Secret | None) -> Listing:
-    """All files of a ref's commit, with its card parsed.
-
-    Raises NotFoundError or AccessError.
-    """
-    pinned = pin(ref, token)
-    url = pinned.api_url(f"tree/{pinned.revision}?recursive=true&expand=false")
-    entries = client.get_pages(url, token, about=str(pinned))
-    files = tuple(_data_file(entry) for entry in entries if entry["type"] == "file")
-    has_card = any(file.path == "README.md" for file in files)
-    text = client.get(pinned.file_url("README.md"), token, about=f"{pinned}/README.md").text if has_card else ""
-    return Listing(ref=pinned, files=files, card=parse_card(text, about=str(pinned)))
 
 
 def resolve(ref: DatasetRef, token: Secret | None) -> Snapshot:
@@ -220,16 +167,6 @@ def _in_folders(word: str) -> list[str]:
 
 def _in_names(word: str) -> list[str]:
     return [f"**/{word}{_SEP}*", f"**/*{_SEP}{word}{_SEP}*"]
-
-
-def _data_file(entry: dict[str, Any]) -> DataFile:
-    lfs = entry.get("lfs") or {}
-    return DataFile(
-        path=entry["path"],
-        size=lfs.get("size", entry["size"]),
-        sha256=lfs.get("oid"),
-        xet_hash=entry.get("xetHash"),
-    )
 
 
 def _those(names: Iterable[str]) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 from pipeline.errors import ConflictError, NotFoundError, OptionError, SchemaError
 from pipeline.hub.card import Card, ConfigEntry, SplitInfo, update_config, update_info, update_section
 from pipeline.hub.commit import Change
+from pipeline.hub.listing import DataFile, Listing
 from pipeline.hub.patterns import escape_pattern
-from pipeline.hub.resolver import DataFile, Listing, match_files, other_formats, pick_config, splits_of
+from pipeline.hub.resolver import match_files, other_formats, pick_config, splits_of
 from pipeline.hub.upload import ShardReceipt
 
 _SPLIT = re.compile(r"\w+(?:\.\w+)*")

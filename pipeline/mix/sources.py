@@ -16,7 +16,8 @@ from pipeline.errors import DatasetError, NotFoundError, OptionError, RecipeErro
 from pipeline.hub.patterns import escape_pattern
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import DatasetRef, Secret, parse_ref
-from pipeline.hub.resolver import Listing, Snapshot, list_files, match_files, resolve
+from pipeline.hub.listing import Listing, list_files
+from pipeline.hub.resolver import Snapshot, match_files, resolve
 from pipeline.mix.recipe import Recipe, Source
 from pipeline.mix.schema import Offered
 from pipeline.parquet.conform import common_type, conform

@@ -21,8 +21,8 @@ from pyarrow import parquet as pq
 from jobs.build_mix import build_with, plan_only, show_report
 from jobs.session import our_errors
 from pipeline.errors import ConflictError, DatasetError, SchemaError
+from pipeline.hub.listing import list_files
 from pipeline.hub.repo import parse_ref
-from pipeline.hub.resolver import list_files
 from pipeline.hub.split import Mode
 from pipeline.mix.recipe import parse_recipe
 

@@ -8,8 +8,9 @@ import pytest
 import pipeline
 from pipeline.errors import ConflictError, NotFoundError, OptionError, SchemaError
 from pipeline.hub.card import split_info
+from pipeline.hub.listing import list_files
 from pipeline.hub.repo import Secret, parse_ref
-from pipeline.hub.resolver import list_files, resolve
+from pipeline.hub.resolver import resolve
 from pipeline.hub.split import Mode, SplitWrite, existing_files
 from pipeline.parquet.features import features_of, to_yaml
 from pipeline.parquet.layout import Kind, Layout

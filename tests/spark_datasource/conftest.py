@@ -59,8 +59,8 @@ def fails():
 @pytest.fixture
 def files_of(hub):
     """The Parquet files of a repo's head."""
+    from pipeline.hub.listing import list_files
     from pipeline.hub.repo import parse_ref
-    from pipeline.hub.resolver import list_files
 
     def paths(repo):
         listing = list_files(parse_ref(repo, endpoint=hub.endpoint), None)

@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.errors import AccessError, OptionError, SchemaError, TransferError
 from pipeline.hub.card import split_info
+from pipeline.hub.listing import list_files
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import parse_ref
-from pipeline.hub.resolver import list_files, resolve
+from pipeline.hub.resolver import resolve
 from pipeline.parquet.footer import read_footer
 
 

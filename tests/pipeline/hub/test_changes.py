@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SchemaError
 from pipeline.hub.card import parse_card, split_info
+from pipeline.hub.listing import DataFile, Listing
 from pipeline.hub.repo import DatasetRef
-from pipeline.hub.resolver import DataFile, Listing, pick_config, splits_of
+from pipeline.hub.resolver import pick_config, splits_of
 from pipeline.hub.split import Mode, SplitWrite, split_change
 from pipeline.hub.upload import ShardReceipt, StoredFile
 

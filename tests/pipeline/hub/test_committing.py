@@ -9,8 +9,8 @@ import pytest
 from pipeline.errors import AccessError, ConflictError, CorruptFileError, DatasetError, NotFoundError, TransferError
 from pipeline.hub import client
 from pipeline.hub.commit import TRANSACTIONS, Change, commit, read_text
+from pipeline.hub.listing import list_files
 from pipeline.hub.repo import Secret, parse_ref
-from pipeline.hub.resolver import list_files
 from pipeline.hub.upload import Upload
 from pipeline.localhub import Account, LocalHub
 

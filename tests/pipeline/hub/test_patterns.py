@@ -7,8 +7,9 @@ from fsspec.utils import glob_translate
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.hub.listing import DataFile
 from pipeline.hub.patterns import compile_pattern, escape_pattern
-from pipeline.hub.resolver import DataFile, match_files
+from pipeline.hub.resolver import match_files
 
 PART_OF_PATH = st.text("abz-_.[]!^09é ", min_size=1, max_size=6).filter(lambda part: part not in (".", ".."))
 PATHS = st.lists(PART_OF_PATH, min_size=1, max_size=4).map("/".join)

@@ -6,15 +6,9 @@ import pytest
 
 from pipeline.errors import AccessError, NotFoundError, OptionError, SchemaError
 from pipeline.hub.card import ConfigEntry, parse_card
+from pipeline.hub.listing import DataFile, Listing, list_files
 from pipeline.hub.repo import DatasetRef, Secret, parse_ref
-from pipeline.hub.resolver import (
-    DataFile,
-    Listing,
-    list_files,
-    pick_config,
-    resolve,
-    splits_of,
-)
+from pipeline.hub.resolver import pick_config, resolve, splits_of
 from pipeline.hub.split import check_only_parquet
 from pipeline.localhub import Account, LocalHub
 
