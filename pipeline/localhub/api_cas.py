@@ -30,7 +30,7 @@ async def xet_token(call: Call, write: bool) -> Response:
     def work() -> int:
         with call.core.database.read() as conn:
             repo = find_repo(conn, call.values["kind"], call.repo_name, user, write)
-            if not call.flag("create_pr"):
+            if "rev" in call.values and not call.flag("create_pr"):
                 resolve(conn, repo, call.values["rev"])
             return repo.id
 

@@ -43,7 +43,7 @@ async def tree(call: Call) -> Response:
     """A page of the files and folders of a folder."""
     user, folder = call.user(), call.values.get("path", "").removesuffix("/")
     recursive, expand = call.flag("recursive"), call.flag("expand")
-    seek = _decode_cursor(call.query("cursor"))
+    seek = decode_cursor(call.query("cursor"))
     if folder:
         check_path(folder)
 
@@ -58,9 +58,9 @@ async def tree(call: Call) -> Response:
         query = {
             "recursive": str(recursive).lower(),
             "expand": str(expand).lower(),
-            "cursor": _encode_cursor(page.rest),
+            "cursor": encode_cursor(page.rest),
         }
-        return JSONResponse(rows, headers=_next_page(call, repo, f"tree/{commit.sha}/{quote(folder, safe='')}", query))
+        return JSONResponse(rows, headers=next_page(call, repo, f"tree/{commit.sha}/{quote(folder, safe='')}", query))
 
     return await call.blocking(work)
 
@@ -149,7 +149,7 @@ async def commits(call: Call) -> Response:
         if len(found) <= limit:
             return JSONResponse(rows)
         query = {"p": str(page + 1), "limit": str(limit)}
-        return JSONResponse(rows, headers=_next_page(call, repo, f"commits/{head.sha}", query))
+        return JSONResponse(rows, headers=next_page(call, repo, f"commits/{head.sha}", query))
 
     return await call.blocking(work)
 
@@ -205,7 +205,7 @@ async def super_squash(call: Call) -> Response:
     return JSONResponse({})
 
 
-def _next_page(call: Call, repo: Repo, path: str, query: dict[str, str]) -> dict[str, str]:
+def next_page(call: Call, repo: Repo, path: str, query: dict[str, str]) -> dict[str, str]:
     """The header that leads to the next page, of the same commit whatever happens to the branch."""
     url = f"{call.endpoint}/api/{repo.kind}s/{repo.name}/{path}?{urlencode(query)}"
     return {"Link": f'<{url}>; rel="next"'}
@@ -241,11 +241,11 @@ def _refs(found: list[tuple[str, str]], prefix: str) -> list[dict[str, str]]:
     return [{"name": name.removeprefix(prefix), "ref": name, "targetCommit": sha} for name, sha in found]
 
 
-def _encode_cursor(seek: str) -> str:
+def encode_cursor(seek: str) -> str:
     return base64.urlsafe_b64encode(seek.encode()).decode()
 
 
-def _decode_cursor(cursor: str) -> str:
+def decode_cursor(cursor: str) -> str:
     try:
         return base64.urlsafe_b64decode(cursor).decode()
     except ValueError as err:

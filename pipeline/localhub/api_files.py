@@ -10,6 +10,7 @@ import mimetypes
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.responses import Response, StreamingResponse
@@ -18,7 +19,7 @@ from pipeline.localhub.answers import HubError, Span, entry_not_found, parse_ran
 from pipeline.localhub.call import Call
 from pipeline.localhub.commits import read_blob
 from pipeline.localhub.names import check_path
-from pipeline.localhub.repos import Commit, Repo, find_repo, resolve
+from pipeline.localhub.repos import find_repo, resolve
 from pipeline.localhub.trees import Entry, find_entry
 from pipeline.localhub.xorbs import parse_hash
 
@@ -26,6 +27,20 @@ Read = Callable[[Span], Iterator[bytes]]
 
 _BOUNDARY: Final = "xorb-ranges"
 _UNQUOTED_REF: Final = re.compile(r"(pr/\d+|convert/[^/]+)/(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    """A large file as `resolve` tells of it; `auth` is the path that gives a token to read it, if it is in Xet storage.
+
+    `etag` is its sha256 if it is not in Xet storage.
+    """
+
+    path: str
+    size: int
+    etag: str
+    xet: str | None
+    auth: str
 
 
 async def resolve_file(call: Call) -> Response:
@@ -45,12 +60,26 @@ async def resolve_file(call: Call) -> Response:
                 missing = entry_not_found(path)
                 missing.headers = {"X-Repo-Commit": commit.sha}  # so that clients can remember that it is not there
                 raise missing
-            headers = {"X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes", "ETag": f'"{entry.sha256 or entry.oid}"'}
+            headers = {"X-Repo-Commit": commit.sha}
             if entry.sha256 is None:
                 return _small(call, conn, entry, headers)
-        return _redirect(call, (repo, commit, entry), headers)
+        auth = f"/api/{repo.kind}s/{repo.name}/xet-read-token/{commit.sha}"
+        return redirect(call, Large(path, entry.size, entry.sha256, entry.xet, auth), headers)
 
     return await call.blocking(work)
+
+
+def redirect(call: Call, file: Large, headers: dict[str, str]) -> Response:
+    """The answer that says what a large file is, and where its bytes are."""
+    etag = f'"{file.etag}"'
+    headers |= {"Accept-Ranges": "bytes", "ETag": etag, "X-Linked-ETag": etag, "X-Linked-Size": str(file.size)}
+    if file.xet:
+        info = f"{call.endpoint}/cas/v1/reconstructions/{file.xet}"
+        headers["X-Xet-Hash"] = file.xet
+        headers["Link"] = f'<{call.endpoint}{file.auth}>; rel="xet-auth", <{info}>; rel="xet-reconstruction-info"'
+    if call.method == "HEAD" and call.cdn == call.endpoint:
+        return Response(headers={**headers, "Content-Length": str(file.size)})  # one host: the client would follow
+    return Response(status_code=302, headers={**headers, "Location": sign_file(call, file)})
 
 
 async def cdn_file(call: Call) -> Response:
@@ -87,10 +116,10 @@ async def cdn_xorb(call: Call) -> Response:
     return _bytes(call, spans[0], {}, read) if len(spans) == 1 else _multipart(spans, read)
 
 
-def sign_file(call: Call, entry: Entry) -> str:
+def sign_file(call: Call, file: Large) -> str:
     """A URL, on the second host, for the bytes of a large file."""
-    store, key = ("xet", entry.xet) if entry.xet else ("lfs", entry.sha256)
-    name = {"name": entry.path.rpartition("/")[2]}
+    store, key = ("xet", file.xet) if file.xet else ("lfs", file.etag)
+    name = {"name": file.path.rpartition("/")[2]}
     return call.cdn + call.core.signer.url(f"/cdn/{store}/{key}", name, call.core.url_ttl_s)
 
 
@@ -100,21 +129,8 @@ def sign_xorb(call: Call, xorb: str, ranges: list[tuple[int, int]]) -> str:
     return call.cdn + call.core.signer.url(f"/cdn/xorbs/default/{xorb}", {"bytes": spans}, call.core.url_ttl_s)
 
 
-def _redirect(call: Call, found: tuple[Repo, Commit, Entry], headers: dict[str, str]) -> Response:
-    repo, commit, entry = found
-    headers["X-Linked-Size"] = str(entry.size)
-    headers["X-Linked-ETag"] = f'"{entry.sha256}"'
-    if entry.xet:
-        auth = f"{call.endpoint}/api/{repo.kind}s/{repo.name}/xet-read-token/{commit.sha}"
-        info = f"{call.endpoint}/cas/v1/reconstructions/{entry.xet}"
-        headers["X-Xet-Hash"] = entry.xet
-        headers["Link"] = f'<{auth}>; rel="xet-auth", <{info}>; rel="xet-reconstruction-info"'
-    if call.method == "HEAD" and call.cdn == call.endpoint:
-        return Response(headers={**headers, "Content-Length": str(entry.size)})  # one host: the client would follow
-    return Response(status_code=302, headers={**headers, "Location": sign_file(call, entry)})
-
-
 def _small(call: Call, conn: sqlite3.Connection, entry: Entry, headers: dict[str, str]) -> Response:
+    headers |= {"Accept-Ranges": "bytes", "ETag": f'"{entry.oid}"'}
     span = parse_range(call.request.headers.get("range"), entry.size)
     kind = mimetypes.guess_type(entry.path)[0] or "text/plain"
     data = read_blob(conn, call.core.store, entry.oid, span)

@@ -15,7 +15,7 @@ from pipeline.localhub.answers import HubError
 from pipeline.localhub.call import Call
 from pipeline.localhub.cards import front_matter
 from pipeline.localhub.commits import start
-from pipeline.localhub.names import KINDS
+from pipeline.localhub.names import BUCKET, KINDS
 from pipeline.localhub.repos import (
     Commit,
     Repo,
@@ -43,6 +43,29 @@ def repo_url(call: Call, repo: Repo) -> str:
     return f"{call.endpoint}/{prefix}{repo.name}"
 
 
+def make_repo(conn: sqlite3.Connection, call: Call, kind: str, name: str, private: bool) -> Repo:
+    """Make a repo without commits; HubError 403 if the user may not, 409 with the address if the name is taken."""
+    owner = name.split("/")[0]
+    if not call.user().may_write(owner):
+        raise HubError(403, f"you may not create repos in {owner!r}: your token needs the role 'write' there")
+    try:
+        return create_repo(conn, kind, name, private)
+    except HubError as err:
+        if err.status == 409:
+            err.body = {"url": repo_url(call, Repo(0, kind, name, owner, private, 0.0))}
+        raise
+
+
+def wants_private(data: Mapping[str, Any]) -> bool | None:
+    """Whether a repo is to be private, None if the request does not say."""
+    private = data.get("private")
+    if private is None and data.get("visibility") is not None:
+        return bool(data["visibility"] == "private")
+    if private is not None and not isinstance(private, bool):
+        raise HubError(400, f"private must be true or false, got {private!r}")
+    return private
+
+
 async def whoami(call: Call) -> Response:
     """Who the token belongs to."""
     user = call.user()
@@ -59,19 +82,12 @@ async def create(call: Call) -> Response:
     """Make a repo with a first commit that holds `.gitattributes`, as the Hub does."""
     data = await call.json()
     user = call.user()
-    kind, private = _kind(data), bool(_private(data))
-    owner, name = _full_name(data, user)
-    if not user.may_write(owner):
-        raise HubError(403, f"you may not create repos in {owner!r}: your token needs the role 'write' there")
+    kind, private = _kind(data), bool(wants_private(data))
+    name = _full_name(data, user)
 
     def work() -> Repo:
         with call.core.database.write() as conn:
-            try:
-                repo = create_repo(conn, kind, name, private)
-            except HubError as err:
-                if err.status == 409:
-                    err.body = {"url": repo_url(call, Repo(0, kind, name, owner, private, 0.0))}
-                raise
+            repo = make_repo(conn, call, kind, name, private)
             start(conn, call.core.store, repo, user.name)
             return repo
 
@@ -83,7 +99,7 @@ async def delete(call: Call) -> Response:
     """Delete a repo."""
     data = await call.json()
     user = call.user()
-    kind, name = _kind(data), _full_name(data, user)[1]
+    kind, name = _kind(data), _full_name(data, user)
 
     def work() -> None:
         with call.core.database.write() as conn:
@@ -97,7 +113,7 @@ async def move(call: Call) -> Response:
     """Rename a repo, or give it to another namespace."""
     data = await call.json()
     user = call.user()
-    kind, target = _kind(data), str(data.get("toRepo"))
+    kind, target = _kind(data, BUCKET), str(data.get("toRepo"))
 
     def work() -> None:
         with call.core.database.write() as conn:
@@ -114,7 +130,7 @@ async def settings(call: Call) -> Response:
     """Make a repo private or public."""
     data = await call.json()
     user = call.user()
-    private = _private(data)
+    private = wants_private(data)
 
     def work() -> None:
         with call.core.database.write() as conn:
@@ -203,26 +219,16 @@ def _may_be_card(readme: Entry) -> bool:
     return readme.sha256 is None and readme.size <= _CARD_BYTES_MAX
 
 
-def _kind(data: Mapping[str, Any]) -> str:
-    kind = data.get("type") or "model"
-    if kind not in KINDS.values():
-        raise HubError(400, f"repo type must be one of {', '.join(KINDS.values())}, got {kind!r}")
+def _kind(data: Mapping[str, Any], *others: str) -> str:
+    kind, kinds = data.get("type") or "model", (*KINDS.values(), *others)
+    if kind not in kinds:
+        raise HubError(400, f"repo type must be one of {', '.join(kinds)}, got {kind!r}")
     return str(kind)
 
 
-def _full_name(data: Mapping[str, Any], user: Identity) -> tuple[str, str]:
-    """(namespace, 'namespace/name') of what a request is about."""
+def _full_name(data: Mapping[str, Any], user: Identity) -> str:
+    """'namespace/name' of what a request is about."""
     owner, name = data.get("organization") or user.name, data.get("name")
     if not isinstance(name, str) or not name or not isinstance(owner, str):
         raise HubError(400, f"a repo needs a name, got {name!r} in {owner!r}")
-    return owner, f"{owner}/{name}"
-
-
-def _private(data: Mapping[str, Any]) -> bool | None:
-    """Whether a repo is to be private, None if the request does not say."""
-    private = data.get("private")
-    if private is None and data.get("visibility") is not None:
-        return bool(data["visibility"] == "private")
-    if private is not None and not isinstance(private, bool):
-        raise HubError(400, f"private must be true or false, got {private!r}")
-    return private
+    return f"{owner}/{name}"

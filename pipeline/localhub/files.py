@@ -57,7 +57,7 @@ class Files:
             raise HubError(413, f"the files of a shard have more than {_SHARD_CHUNKS_MAX} chunks")
         keys = [self._check(file, shard.dedup_keys, user) for file in shard.files]
         with self._database.write() as conn:
-            known = [_held(conn, to_hex(file.digest), repo) for file in shard.files]
+            known = [size_held(conn, to_hex(file.digest), repo) is not None for file in shard.files]
             for file, chunks in zip(shard.files, keys, strict=True):
                 _record(conn, file, chunks, repo)
         return not all(known)
@@ -65,7 +65,7 @@ class Files:
     def held_by(self, digest: bytes, repo: int) -> bool:
         """Whether this repo holds the file."""
         with self._database.read() as conn:
-            return _held(conn, to_hex(digest), repo)
+            return size_held(conn, to_hex(digest), repo) is not None
 
     def read(self, file: XetFile, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes [start, end) of a file, a few MiB at a time."""
@@ -153,6 +153,14 @@ class Files:
             raise HubError(400, f"file {name} has the sha256 {known}, the shard says {file.sha256}")
 
 
+def size_held(conn: sqlite3.Connection, file: str, repo: int) -> int | None:
+    """The size of a file that `repo` holds; None if it does not hold it."""
+    row = conn.execute(
+        "SELECT f.size FROM file_repos r JOIN files f ON f.hash = r.file WHERE r.file = ? AND r.repo = ?", (file, repo)
+    ).fetchone()
+    return None if row is None else int(row["size"])
+
+
 def grant(conn: sqlite3.Connection, file: str, repo: int) -> None:
     """Record that `repo` holds a file."""
     conn.execute("INSERT OR IGNORE INTO file_repos VALUES (?, ?)", (file, repo))
@@ -168,10 +176,6 @@ def _record(conn: sqlite3.Connection, file: ShardFile, keys: dict[bytes, int], r
     rows = [(chunk, name, term) for chunk, term in keys.items()]
     conn.executemany("INSERT OR IGNORE INTO dedup VALUES (?, ?, ?)", rows)
     grant(conn, name, repo)
-
-
-def _held(conn: sqlite3.Connection, file: str, repo: int) -> bool:
-    return conn.execute("SELECT 1 FROM file_repos WHERE file = ? AND repo = ?", (file, repo)).fetchone() is not None
 
 
 def _readable_file(conn: sqlite3.Connection, file: str, user: Identity) -> bool:

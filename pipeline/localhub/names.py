@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from pipeline.localhub.answers import HubError
 
 KINDS: Final = {"models": "model", "datasets": "dataset", "spaces": "space"}
+BUCKET: Final = "bucket"
+"""The kind of a repo that has files without commits."""
 
 _REPO_PART: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _RESERVED: Final = frozenset({"api", "buckets", "cas", "cdn", "datasets", "lfs", "models", "spaces"})

@@ -105,7 +105,7 @@ def delete_repo(conn: sqlite3.Connection, repo: Repo) -> None:
     """
     lines = "SELECT id FROM lines WHERE repo = ?"
     conn.execute(f"DELETE FROM entries WHERE line IN ({lines})", (repo.id,))  # noqa: S608 - a constant
-    for table in ("lines", "commits", "refs", "file_repos", "lfs"):
+    for table in ("lines", "commits", "refs", "bucket_files", "file_repos", "lfs"):
         conn.execute(f"DELETE FROM {table} WHERE repo = ?", (repo.id,))  # noqa: S608 - a constant
     conn.execute("UPDATE OR REPLACE xorb_uploads SET repo = 0 WHERE repo = ?", (repo.id,))
     conn.execute("DELETE FROM repos WHERE id = ?", (repo.id,))

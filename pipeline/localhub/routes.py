@@ -10,6 +10,8 @@
 | `xet_read_token`, `xet_write_token` | tokens for the storage |
 | `cas_reconstruction`, `cas_xorb_get`, `cas_xorb_put`, `cas_xorb_head`, `cas_shard`, `cas_chunk`, `cas_telemetry` | the storage |
 | `cas_unsupported` | what hf_xet tries first and falls back from: xorb grants, shards v2 |
+| `bucket_create`, `bucket_list`, `bucket_info`, `bucket_delete` | about buckets |
+| `bucket_tree`, `bucket_paths_info`, `bucket_batch` | what is in a bucket, and changing it |
 | `lfs_batch`, `lfs_put`, `lfs_duplicate` | large files without Xet, and copies between repos |
 | `agent_harnesses` | asked by clients once a day |
 | `unknown` | everything else: 404 |
@@ -19,10 +21,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.localhub import api_cas, api_content, api_files, api_lfs, api_preupload, api_repos
+from pipeline.localhub import api_buckets, api_cas, api_content, api_files, api_lfs, api_preupload, api_repos
 from pipeline.localhub.routing import Router, route
 
 _REPO: Final = "/api/{kind}/{ns}/{name}"
+_BUCKET: Final = "/api/{buckets}/{ns}/{name}"
 
 ROUTER: Final = Router(
     [
@@ -48,6 +51,17 @@ ROUTER: Final = Router(
         route("xet_read_token", "GET", _REPO + "/xet-read-token/{rev}", api_cas.xet_read_token),
         route("xet_write_token", "GET", _REPO + "/xet-write-token/{rev}", api_cas.xet_write_token),
         route("lfs_duplicate", "POST", _REPO + "/lfs-files/duplicate", api_lfs.duplicate),
+        route("bucket_list", "GET", "/api/{buckets}/{ns}", api_buckets.listing),
+        route("bucket_create", "POST", _BUCKET, api_buckets.create),
+        route("bucket_info", "GET HEAD", _BUCKET, api_buckets.info),
+        route("repo_settings", "PUT", _BUCKET + "/settings", api_repos.settings),
+        route("bucket_tree", "GET", _BUCKET + "/tree/{path*}", api_buckets.tree),
+        route("bucket_paths_info", "POST", _BUCKET + "/paths-info", api_buckets.paths_info),
+        route("bucket_batch", "POST", _BUCKET + "/batch", api_buckets.batch),
+        route("resolve", "GET HEAD", "/{buckets}/{ns}/{name}/resolve/{path*}", api_buckets.resolve_file),
+        route("xet_read_token", "GET", _BUCKET + "/xet-read-token", api_cas.xet_read_token),
+        route("xet_write_token", "GET", _BUCKET + "/xet-write-token", api_cas.xet_write_token),
+        route("bucket_delete", "DELETE", _BUCKET, api_buckets.delete),
         route("cas_reconstruction", "GET", "/cas/{version}/reconstructions/{hash}", api_cas.reconstruction),
         route("cas_xorb_put", "POST", "/cas/v1/xorbs/default/{hash}", api_cas.xorb_put),
         route("cas_xorb_head", "HEAD", "/cas/v1/xorbs/default/{hash}", api_cas.xorb_head),

@@ -16,12 +16,14 @@ from urllib.parse import unquote_to_bytes
 from starlette.responses import Response
 
 from pipeline.localhub.answers import HubError
-from pipeline.localhub.names import KINDS
+from pipeline.localhub.names import BUCKET, KINDS
 
 if TYPE_CHECKING:
     from pipeline.localhub.call import Call
 
 Handler = Callable[["Call"], Awaitable[Response]]
+_KINDS_IN: Final = {"{kind}": KINDS, "{buckets}": {"buckets": BUCKET}}
+"""The parts of a pattern that name a kind of repo, and the kinds that each stands for; both are the value `kind`."""
 _STORAGE: Final = re.compile(r"cas-[0-9a-f]{12}")
 """The storage under the name that one user has for it: hf_xet remembers, by the address, what it has uploaded."""
 
@@ -72,10 +74,10 @@ def _fit(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | No
     for index, part in enumerate(pattern):
         if part.endswith("*}"):
             values[part[1:-2]] = "/".join(segments[index:])
-        elif part == "{kind}":
-            if segments[index] not in KINDS:
+        elif part in _KINDS_IN:
+            if segments[index] not in _KINDS_IN[part]:
                 return None
-            values["kind"] = KINDS[segments[index]]
+            values["kind"] = _KINDS_IN[part][segments[index]]
         elif part.startswith("{"):
             name, _, suffix = part[1:].partition("}")
             if not segments[index].endswith(suffix) or segments[index] == suffix:

@@ -7,7 +7,7 @@ stepped over in one seek when it is not to be opened.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
@@ -16,9 +16,9 @@ from pipeline.localhub.answers import entry_not_found
 from pipeline.localhub.hashing import lfs_pointer
 from pipeline.localhub.repos import Commit
 
-_AFTER_SLASH: Final = "0"
-_LAST: Final = "\U0010ffff"
-_BATCH: Final = 1000
+AFTER_SLASH: Final = "0"
+LAST: Final = "\U0010ffff"
+BATCH: Final = 1000
 _VIEW: Final = "line = ? AND born <= ? AND died > ?"
 
 
@@ -72,16 +72,20 @@ def find_item(conn: sqlite3.Connection, commit: Commit, path: str) -> Entry | Fo
 
 def all_entries(conn: sqlite3.Connection, commit: Commit) -> Iterator[Entry]:
     """Every file, in path order."""
-    return map(_entry, _scan(conn, commit, "", _LAST, -1))
+    return map(_entry, _scan(conn, commit, "", LAST, -1))
 
 
 def list_page(conn: sqlite3.Connection, commit: Commit, folder: str, seek: str, recursive: bool, limit: int) -> Page:
     """About `limit` items of a folder ("" for all), from `seek` ("" at first); HubError 404 if there is no such folder."""
-    low, high = (f"{folder}/", f"{folder}{_AFTER_SLASH}") if folder else ("", _LAST)
+    low, high = (f"{folder}/", f"{folder}{AFTER_SLASH}") if folder else ("", LAST)
     seek = max(seek, low)
     items: list[Entry | Folder] = []
     before = seek[:-1] if seek > low else ""
-    for entry in _walk(conn, commit, seek, high, len(low) if not recursive else None):
+
+    def scan(at: str) -> list[sqlite3.Row]:
+        return _scan(conn, commit, at, high, BATCH).fetchall()
+
+    for entry in map(_entry, walk(scan, seek, len(low) if not recursive else None)):
         if len(items) >= limit:
             return Page(items, seek)
         if recursive:
@@ -95,7 +99,7 @@ def list_page(conn: sqlite3.Connection, commit: Commit, folder: str, seek: str, 
             seek = entry.path + "\0"
         else:
             items.append(_folder(conn, commit, entry.path[:cut]) or entry)
-            seek = entry.path[:cut] + _AFTER_SLASH
+            seek = entry.path[:cut] + AFTER_SLASH
     if folder and not items and seek == low:
         raise entry_not_found(folder)
     return Page(items, None)
@@ -109,19 +113,22 @@ def commits_by_id(conn: sqlite3.Connection, ids: Iterable[int]) -> dict[int, sql
     return {row["id"]: row for row in rows}
 
 
-def _walk(conn: sqlite3.Connection, commit: Commit, seek: str, high: str, flat_from: int | None) -> Iterator[Entry]:
-    """Files from `seek` on; with `flat_from`, only the first file of each folder below that position of the path."""
+def walk(scan: Callable[[str], list[sqlite3.Row]], seek: str, flat_from: int | None) -> Iterator[sqlite3.Row]:
+    """Files from `seek` on; with `flat_from`, only the first file of each folder below that position of the path.
+
+    `scan` reads the first BATCH files from a seek position, or all if they are fewer.
+    """
     while True:
-        rows = _scan(conn, commit, seek, high, _BATCH).fetchall()
+        rows = scan(seek)
         for row in rows:
-            yield _entry(row)
+            yield row
             cut = row["path"].find("/", flat_from) if flat_from is not None else -1
             if cut >= 0:
-                seek = row["path"][:cut] + _AFTER_SLASH
+                seek = row["path"][:cut] + AFTER_SLASH
                 break
             seek = row["path"] + "\0"
         else:
-            if len(rows) < _BATCH:
+            if len(rows) < BATCH:
                 return
 
 
@@ -144,7 +151,7 @@ def _new_folders(before: str, path: str, start: int) -> Iterator[str]:
 def _folder(conn: sqlite3.Connection, commit: Commit, path: str) -> Folder | None:
     row = conn.execute(
         f"SELECT max(made_by) AS made_by, count(*) AS files FROM entries WHERE {_VIEW} AND path > ? AND path < ?",  # noqa: S608
-        (commit.line, commit.seq, commit.seq, f"{path}/", f"{path}{_AFTER_SLASH}"),
+        (commit.line, commit.seq, commit.seq, f"{path}/", f"{path}{AFTER_SLASH}"),
     ).fetchone()
     if not row["files"]:
         return None

@@ -47,10 +47,10 @@ def guarded(tmp_path):
 
 @pytest.fixture
 def client(tmp_path):
-    """Run a function of clients.py in a new process against an endpoint, and return what it returns."""
+    """Run a function of clients.py (or `program`) in a new process against an endpoint, and return what it returns."""
     started = []
 
-    def start(endpoint, function, /, *, home=None, token="hf_anything", env=(), **arguments):
+    def start(endpoint, function, /, *, program=CLIENTS, home=None, token="hf_anything", env=(), **arguments):
         folder = tmp_path / (home or f"client-{len(started)}")
         environment = {
             **os.environ,
@@ -66,7 +66,7 @@ def client(tmp_path):
         environment.pop("HF_TOKEN", None)
         if token:
             environment["HF_TOKEN"] = token
-        command = [sys.executable, str(CLIENTS), function, json.dumps(arguments)]
+        command = [sys.executable, str(program), function, json.dumps(arguments)]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
         return process
