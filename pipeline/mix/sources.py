@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from pipeline.errors import DatasetError, NotFoundError, OptionError, RecipeError, SchemaError
+from pipeline.hub.formats import is_parquet
+from pipeline.hub.listing import Listing, list_files
 from pipeline.hub.patterns import escape_pattern
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import DatasetRef, Secret, parse_ref
-from pipeline.hub.listing import Listing, list_files
 from pipeline.hub.resolver import Snapshot, match_files, resolve
 from pipeline.mix.recipe import Recipe, Source
 from pipeline.mix.schema import Offered
@@ -180,7 +181,7 @@ def hub_ref(path: str, endpoint: str | None) -> DatasetRef:
 def _expand_hub(listing: Listing, path: str) -> tuple[FileRef, ...]:
     """The Parquet files that a path, folder or glob names in a repo. Raises NotFoundError when there are none."""
     about = str(listing.ref)
-    parquet = [file for file in listing.files if file.path.endswith(".parquet")]
+    parquet = [file for file in listing.files if is_parquet(file.path)]
     below = f"{escape_pattern(path.rstrip('/'))}/**/*.parquet".lstrip("/")
     found = match_files(parquet, [path], about=about) if path else ()
     found = found or match_files(parquet, [below], about=about)
