@@ -7,6 +7,8 @@ Local paths and any file system that pyarrow knows (`s3://`, `gs://`). Files on 
 from __future__ import annotations
 
 import re
+import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -27,13 +29,29 @@ _GLOB = re.compile(r"[*?\[]")
 class FileRef:
     """A file that ranges are read from: `size` in bytes, `content_id` names its content for ever.
 
-    `endpoint` is set for `hf://datasets/ns/name@commit/path`, and only there.
+    `endpoint` is set for `hf://datasets/ns/name@commit/path`, and only there; `xet_hash` where it can be read from Xet storage.
     """
 
     uri: str
     size: int
     content_id: str
     endpoint: str | None = None
+    xet_hash: str | None = None
+
+
+class Meter:
+    """Counts what readers ask for: requests by kind, and bytes that came. Threads may share one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
+        self.bytes_fetched = 0
+
+    def add(self, kind: str, num_bytes: int = 0) -> None:
+        """Count a request."""
+        with self._lock:
+            self.requests[kind] += 1
+            self.bytes_fetched += num_bytes
 
 
 class RangeReader(Protocol):
@@ -44,7 +62,7 @@ class RangeReader(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what is open."""
+        """Give back what is open, and give up what is on its way."""
         ...
 
 
@@ -56,9 +74,10 @@ def is_uri(text: str) -> bool:
 class ArrowFileReader:
     """Ranges of a file on a pyarrow file system."""
 
-    def __init__(self, file: FileRef) -> None:
+    def __init__(self, file: FileRef, meter: Meter | None = None) -> None:
         filesystem, path = file_system(file.uri)
         self._uri = file.uri
+        self._meter = meter or Meter()
         try:
             self._file = filesystem.open_input_file(path)
         except OSError as err:
@@ -71,6 +90,7 @@ class ArrowFileReader:
             raise translate(err, self._uri) from err
         if len(data) != end - start:
             raise TransferError(f"{self._uri}: {len(data)} bytes came for range {start}-{end}; the file was cut short")
+        self._meter.add("file", len(data))
         return bytes(data)
 
     def close(self) -> None:

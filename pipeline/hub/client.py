@@ -1,7 +1,7 @@
 """One request to the Hub: headers, retries, and its errors as ours.
 
-Retries are huggingface_hub's own (`http_backoff`: 408, 429 with Retry-After, 5xx, broken connections). A call that changes
-something is sent once, here; whether it may be sent again is known only to who sent it (commit.py).
+A question is asked again while the server or the network fails (retry.py). A call that changes something is sent once, here;
+whether it may be sent again is known only to who sent it (commit.py).
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from typing import Any
 
 import httpx2
 from huggingface_hub import errors as hub_errors
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, http_backoff
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from pipeline.errors import AccessError, ConflictError, DatasetError, NotFoundError, OptionError, TransferError
+from pipeline.hub import retry
 from pipeline.hub.repo import DatasetRef, Secret
 
 TIMEOUT_S = 60.0
 _CONFLICTS = (409, 412)
-# What these statuses leave open: the server may have done the work, or may do it on another try.
-_UNSURE = (408, 429, 500, 502, 503, 504)
 
 
 def auth_headers(token: Secret | None) -> dict[str, str]:
@@ -37,7 +36,9 @@ def get(url: str, token: Secret | None, *, about: str, **kwargs: Any) -> httpx2.
     """
     headers = auth_headers(token) | kwargs.pop("headers", {})
     try:
-        response = http_backoff("GET", url, headers=headers, timeout=TIMEOUT_S, **kwargs)
+        response = retry.send_again(
+            lambda: get_session().request("GET", url, headers=headers, timeout=TIMEOUT_S, **kwargs)
+        )
         hf_raise_for_status(response)
     except (hub_errors.HfHubHTTPError, httpx2.HTTPError) as err:
         raise translate(err, about) from err
@@ -135,6 +136,6 @@ def _translate_status(err: hub_errors.HfHubHTTPError, about: str) -> DatasetErro
         return ConflictError(f"{about}: the target changed meanwhile, status {status}{detail}; run again")
     if status == 404:
         return NotFoundError(f"{about}: not found on the Hub{detail}")
-    if status in _UNSURE:
+    if status in retry.UNSURE:
         return TransferError(f"{about}: the Hub answered {status}{detail} until we gave up; try again later")
     return OptionError(f"{about}: the Hub refused the request, status {status}{detail}")

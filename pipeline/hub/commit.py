@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from pipeline.errors import ConflictError, CorruptFileError, NotFoundError, TransferError
 from pipeline.hub import client
-from pipeline.hub.listing import Listing, list_files
+from pipeline.hub.listing import Listing, forget_branch, list_files
 from pipeline.hub.repo import DatasetRef, Secret
 from pipeline.hub.upload import StoredFile
 
@@ -106,6 +106,7 @@ def _send(
         content="\n".join(json.dumps(line) for line in lines).encode(),
         headers={"content-type": "application/x-ndjson"},
     )
+    forget_branch(ref, token)
     return str(response.json()["commitOid"])
 
 

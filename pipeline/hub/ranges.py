@@ -1,68 +1,98 @@
-"""Ranges of files on the Hub, over HTTP.
+"""Ranges of files on the Hub, from Xet storage or over HTTP.
 
-The Hub answers a download with a redirect to storage, signed for a while. The signed address is asked for once per file and
-used until storage refuses it. The Hub's token goes to the Hub alone, also when the Hub says that a repo has moved. A range that
-comes back short or long is an error.
+Xet (xet.py) is taken where the file is in it. Over HTTP the Hub answers a download with a redirect to storage, signed for a
+while: the signed address is asked for once per file and used until shortly before it ends. The Hub's token goes to the Hub
+alone, also when the Hub says that a repo has moved. A range that comes back short or long is an error.
 """
 
 from __future__ import annotations
 
 import threading
-from urllib.parse import urljoin, urlsplit
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
 from huggingface_hub import errors as hub_errors
-from huggingface_hub.utils import hf_raise_for_status, http_backoff
+from huggingface_hub.utils import get_session, hf_raise_for_status
 
-from pipeline.errors import TransferError
-from pipeline.hub import client
-from pipeline.hub.repo import Secret, parse_ref
+from pipeline.errors import DatasetError, OptionError, TransferError
+from pipeline.hub import client, retry, xet
+from pipeline.hub.repo import DatasetRef, Secret, parse_ref
 from pipeline.hub.resolver import Snapshot
-from pipeline.storage import ArrowFileReader, FileRef, RangeReader
+from pipeline.storage import ArrowFileReader, FileRef, Meter, RangeReader
+
+Transport = Literal["auto", "xet", "http"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _EXPIRED = (401, 403)
 _HOPS = 6
+# An address may end while a request under it waits to be sent again; more often than this it is something else.
+_RENEWALS = 3
+_XET_TRIES = 2
+_LEFT_S = 10.0
 
 
-def file_refs(snapshot: Snapshot) -> tuple[FileRef, ...]:
-    """A snapshot's files as refs that ranges are read from."""
+def file_refs(snapshot: Snapshot, transport: Transport = "auto") -> tuple[FileRef, ...]:
+    """A snapshot's files as refs that ranges are read from.
+
+    Raises OptionError for an unknown transport, and for `xet` when a file is not in Xet storage.
+    """
+    if transport not in ("auto", "xet", "http"):
+        raise OptionError(f"option 'transport' must be 'auto', 'xet' or 'http', got {transport!r}")
     ref = snapshot.ref
+    for file in snapshot.files:
+        if transport == "xet" and file.xet_hash is None:
+            raise OptionError(f"option 'transport' is 'xet', but {file.path!r} is not in Xet storage; use 'auto'")
     return tuple(
         FileRef(
             uri=f"hf://datasets/{ref.repo_id}@{ref.revision}/{file.path}",
             size=file.size,
             content_id=file.content_id,
             endpoint=ref.endpoint,
+            xet_hash=None if transport == "http" else file.xet_hash,
         )
         for file in snapshot.files
     )
 
 
-def open_file(file: FileRef, token: Secret | None) -> RangeReader:
-    """Open a file for range reads, wherever it is."""
-    return HubFileReader(file, token) if file.uri.startswith("hf://") else ArrowFileReader(file)
+def open_file(file: FileRef, token: Secret | None, meter: Meter | None = None) -> RangeReader:
+    """Open a file for range reads, wherever it is; what is asked for is counted on the meter."""
+    if not file.uri.startswith("hf://"):
+        return ArrowFileReader(file, meter)
+    return XetReader(file, token, meter) if file.xet_hash else HttpReader(file, token, meter)
 
 
-class HubFileReader:
-    """Ranges of one file on the Hub; threads share the remembered address."""
+class _ClosedError(Exception):
+    """A range that nobody waits for any more."""
 
-    def __init__(self, file: FileRef, token: Secret | None) -> None:
+
+class HttpReader:
+    """Ranges of one file on the Hub over HTTP; threads share the remembered address."""
+
+    def __init__(self, file: FileRef, token: Secret | None, meter: Meter | None = None) -> None:
         ref = parse_ref(file.uri, endpoint=file.endpoint)
         self._url = ref.file_url(ref.path)
         self._about = f"{ref}/{ref.path}"
         self._token = token
+        self._meter = meter or Meter()
         self._signed: str | None = None
+        self._good_until = 0.0
         self._lock = threading.Lock()
+        self._closed = threading.Event()
 
     def read(self, start: int, end: int) -> bytes:
         if start >= end:
             return b""
         try:
-            response = self._get(start, end)
+            response, data = self._get({"Range": f"bytes={start}-{end - 1}"})
+            hf_raise_for_status(response)
         except (hub_errors.HfHubHTTPError, httpx2.HTTPError) as err:
             raise client.translate(err, self._about) from err
-        data = response.content
+        except _ClosedError as err:
+            raise TransferError(f"{self._about}: closed while it was being read") from err
         if response.status_code == 200 and len(data) > end - start:
             data = data[start:end]
         if len(data) != end - start:
@@ -70,41 +100,119 @@ class HubFileReader:
         return data
 
     def close(self) -> None:
-        """Nothing is held: connections belong to the process."""
+        """Connections belong to the process; what is on its way is given up at its next piece."""
+        self._closed.set()
 
-    def _get(self, start: int, end: int) -> httpx2.Response:
-        wanted = {"Range": f"bytes={start}-{end - 1}"}
-        signed = self._signed
-        response = _ask_storage(signed, wanted) if signed else None
-        if response is None or response.status_code in _EXPIRED:
-            signed, response = self._ask_hub(wanted, stale=signed)
-        response = response if response is not None else _ask_storage(signed or self._url, wanted)
-        hf_raise_for_status(response)
-        return response
+    def _get(self, wanted: dict[str, str]) -> tuple[httpx2.Response, bytes]:
+        stale: str | None = None
+        for _ in range(_RENEWALS):
+            signed, answer = self._ask_hub(wanted, stale)
+            if signed is None:
+                assert answer is not None
+                return answer
+            had_ended = time.time() >= self._good_until
+            response, data = self._send(signed, wanted, "http")
+            renewed, stale = stale is not None and not had_ended, signed
+            if response.status_code not in _EXPIRED or renewed:
+                break
+        return response, data
 
-    def _ask_hub(self, wanted: dict[str, str], *, stale: str | None) -> tuple[str | None, httpx2.Response | None]:
+    def _ask_hub(
+        self, wanted: dict[str, str], stale: str | None
+    ) -> tuple[str | None, tuple[httpx2.Response, bytes] | None]:
         """The signed address, or the answer of a Hub that has the bytes itself. One thread asks, the others wait for it."""
         with self._lock:
-            if self._signed not in (None, stale):
+            if self._signed not in (None, stale) and time.time() < self._good_until:
                 return self._signed, None
             url, mine = self._url, client.auth_headers(self._token)
             for _ in range(_HOPS):
-                response = http_backoff(
-                    "GET", url, headers=mine | wanted, timeout=client.TIMEOUT_S, follow_redirects=False
-                )
+                response, data = self._send(url, mine | wanted, "resolve")
                 if response.status_code not in _REDIRECTS:
                     break
                 url = urljoin(url, response.headers["location"])
                 if _origin(url) != _origin(self._url):
-                    self._signed = url
+                    self._signed, self._good_until = url, _good_until(url)
                     return url, None
-            return None, response
+            return None, (response, data)
+
+    def _send(self, url: str, headers: dict[str, str], kind: str) -> tuple[httpx2.Response, bytes]:
+        """The answer and its body, the body read here so that it can be given up."""
+        pieces: list[bytes] = []
+
+        def send() -> httpx2.Response:
+            pieces.clear()
+            if self._closed.is_set():
+                raise _ClosedError
+            plain = headers | {"Accept-Encoding": "identity"}
+            with get_session().stream(
+                "GET", url, headers=plain, timeout=client.TIMEOUT_S, follow_redirects=False
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    return response
+                for piece in response.iter_raw():
+                    if self._closed.is_set():
+                        raise _ClosedError
+                    pieces.append(piece)
+            return response
+
+        response = retry.send_again(send)
+        self._meter.add(kind, sum(map(len, pieces)))
+        return response, b"".join(pieces)
 
 
-def _ask_storage(signed: str, wanted: dict[str, str]) -> httpx2.Response:
-    return http_backoff("GET", signed, headers=wanted, timeout=client.TIMEOUT_S)
+class XetReader:
+    """Ranges of one file in Xet storage; what storage will not give is asked for over HTTP, which says why."""
+
+    def __init__(self, file: FileRef, token: Secret | None, meter: Meter | None = None) -> None:
+        assert file.xet_hash is not None
+        self._hash, self._size = file.xet_hash, file.size
+        self._meter = meter or Meter()
+        self._http = HttpReader(replace(file, xet_hash=None), token, self._meter)
+        self._storage = xet.storage_of(_repo_of(file), token)
+        self._closed = threading.Event()
+
+    def read(self, start: int, end: int) -> bytes:
+        if start >= end:
+            return b""
+        refused = None
+        for _ in range(_XET_TRIES):
+            if self._closed.is_set():
+                break
+            try:
+                refused, group = self._storage.connect(refused)
+                data = b"".join(xet.open_stream(group, self._hash, self._size, start, end))
+            except (OSError, RuntimeError, DatasetError):  # hf_xet's own types say no more
+                continue
+            self._meter.add("xet", len(data))
+            if len(data) == end - start:
+                return data
+        return self._http.read(start, end)
+
+    def close(self) -> None:
+        """Ask for nothing more. hf_xet 1.8 cannot give up a range that it has begun; nobody waits for it."""
+        self._closed.set()
+        self._http.close()
+
+
+def _repo_of(file: FileRef) -> DatasetRef:
+    return replace(parse_ref(file.uri, endpoint=file.endpoint), path="")
 
 
 def _origin(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
+
+
+def _good_until(url: str) -> float:
+    """When to stop using a signed address, in seconds since 1970: shortly before it ends; never, where it does not say."""
+    said = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    try:
+        if "expires" in said:
+            ends = float(said["expires"])
+        else:
+            signed_at = datetime.strptime(said["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            ends = signed_at.timestamp() + float(said["x-amz-expires"])
+    except (KeyError, ValueError):
+        return float("inf")
+    return ends - min(_LEFT_S, (ends - time.time()) / 4)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import AccessError, DatasetError, NotFoundError, TransferError
 from pipeline.hub import client
-from pipeline.hub.ranges import HubFileReader, file_refs, open_file
+from pipeline.hub.ranges import file_refs, open_file
 from pipeline.hub.repo import Secret, parse_ref
 from pipeline.hub.resolver import resolve
 from pipeline.localhub import Account, LocalHub
@@ -17,9 +17,11 @@ DATA = random.Random(1).randbytes(300_000)
 
 
 @pytest.fixture
-def stored(put, repo):
-    """One large file on the Hub."""
-    return file_refs(resolve(put(repo, {"data/a é#%.parquet": DATA}), None))[0]
+def stored(put, repo, hub):
+    """One large file on the Hub, to be read over HTTP."""
+    file = file_refs(resolve(put(repo, {"data/a é#%.parquet": DATA}), None), "http")[0]
+    hub.reset_counts()
+    return file
 
 
 def test_a_range_is_exactly_what_was_asked_for(stored, hub):
@@ -62,7 +64,7 @@ def test_the_token_never_goes_to_the_cdn(stored, hub):
 )
 def test_a_fault_on_the_way_is_retried(stored, hub, route, fault, monkeypatch):
     """5xx, 429, a dropped connection and a body cut short cost another request, not the read."""
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the waits themselves are huggingface_hub's
+    monkeypatch.setattr("time.sleep", lambda _: None)  # only the waits
     hub.faults.add(route, times=2, **fault)
     assert open_file(stored, None).read(10, 200_000) == DATA[10:200_000]
 
@@ -105,23 +107,37 @@ def test_a_refusal_fails_at_once(stored, hub):
     assert hub.counts()["resolve"] == 1
 
 
-def test_an_expired_signature_is_renewed(tmp_path, monkeypatch):
-    """When storage refuses the remembered address, a new one is asked for, by a reader of a private repo too."""
+def test_a_refused_signature_is_renewed_once(stored, hub):
+    """When storage refuses the remembered address a new one is asked for; when it refuses that too, it is an AccessError."""
+    reader = open_file(stored, None)
+    reader.read(0, 10)
+    hub.faults.add("cdn", status=403)
+    assert reader.read(10, 20) == DATA[10:20]
+    assert (hub.counts()["resolve"], hub.counts()["cdn"]) == (2, 3)
+    hub.reset_counts()
+    hub.faults.add("cdn", status=403, times=None)
+    with pytest.raises(AccessError):
+        reader.read(20, 30)
+    assert (hub.counts()["resolve"], hub.counts()["cdn"]) == (1, 2)
+
+
+def test_a_signature_is_renewed_before_it_ends(tmp_path, monkeypatch):
+    """The remembered address is not used after its end; a new one is asked for, by a reader of a private repo too."""
     with LocalHub(tmp_path / "own", accounts=[Account(name="ann", token="hf_ann")], url_ttl_s=3600) as own:
         from huggingface_hub import HfApi
 
         api = HfApi(endpoint=own.endpoint, token="hf_ann")
         api.create_repo("ann/x", repo_type="dataset", visibility="private")
         api.upload_file(path_or_fileobj=DATA, path_in_repo="a.parquet", repo_id="ann/x", repo_type="dataset")
-        file = file_refs(resolve(parse_ref("ann/x", endpoint=own.endpoint), Secret("hf_ann")))[0]
-        reader = HubFileReader(file, Secret("hf_ann"))
+        file = file_refs(resolve(parse_ref("ann/x", endpoint=own.endpoint), Secret("hf_ann")), "http")[0]
+        reader = open_file(file, Secret("hf_ann"))
         assert reader.read(0, 100) == DATA[:100]
         own.reset_counts()
         real = time.time
         monkeypatch.setattr("pipeline.localhub.signing.time.time", lambda: real() + 7200)
         assert reader.read(100, 200) == DATA[100:200]
         assert own.counts()["resolve"] == 1
-        assert own.counts()["cdn"] == 2
+        assert own.counts()["cdn"] == 1
         assert own.counts()["cdn_with_token"] == 0
 
 
