@@ -79,7 +79,8 @@ class HuggingFaceReader(DataSourceReader):
         tasks = [whole_file(file, footer) for file, footer in zip(files, footers, strict=True)]
         sizes = sum(group.size(self._schema.names) for task in tasks for group in task.groups())
         target = min(_PARTITION_BYTES, max(_MIN_PARTITION_BYTES, sizes // _PARTITIONS))
-        return [RowGroups(tasks=part) for part in balance(tasks, self._schema.names, target)] or [RowGroups(tasks=())]
+        runs = balance(tasks, self._schema.names, target)
+        return [RowGroups(tasks=tuple(task.slim() for task in run)) for run in runs] or [RowGroups(tasks=())]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, RowGroups)

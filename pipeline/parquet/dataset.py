@@ -13,22 +13,25 @@ import pyarrow as pa
 from pipeline.errors import SchemaError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
-from pipeline.parquet.footer import read_footer
+from pipeline.parquet.footer import read_footer, read_footers
 from pipeline.parquet.scan import ScanTask, scan_each
 from pipeline.storage import FileRef
+
+_AT_ONCE = 256
 
 
 def stored_schema(files: Sequence[FileRef], known: Sequence[str], token: Secret | None) -> pa.Schema:
     """The schema of a split's first file, and after it the `known` columns that only other files have."""
     arrow = read_footer(files[0], token).schema()
     missing = [name for name in known if arrow.get_field_index(name) < 0]
-    for file in reversed(files[1:]):
+    for start in range(1, len(files), _AT_ONCE) if missing else ():
+        for footer in read_footers(files[start : start + _AT_ONCE], token):
+            other = footer.schema()
+            for name in [name for name in missing if other.get_field_index(name) >= 0]:
+                arrow = arrow.append(other.field(name))
+                missing.remove(name)
         if not missing:
             break
-        other = read_footer(file, token).schema()
-        for name in [name for name in missing if other.get_field_index(name) >= 0]:
-            arrow = arrow.append(other.field(name))
-            missing.remove(name)
     return arrow
 
 

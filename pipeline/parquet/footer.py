@@ -1,7 +1,8 @@
 """A file's footer: schema and row groups, from one range read of its tail.
 
 A `Footer` keeps the footer's own bytes: they are small, picklable, and pyarrow parses them where they are needed. What a plan
-asks of it (rows, byte ranges of column chunks) is worked out from there.
+asks of it (rows, byte ranges of column chunks) is worked out from there. Content never changes under its hash, so the footers
+of files on the Hub are kept on this machine's disk for ever, and processes that start together read them once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -18,31 +20,57 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from pipeline.errors import CorruptFileError, SchemaError
+from pipeline.hub import cache
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
 from pipeline.parquet.layout import leaves
-from pipeline.storage import FileRef
+from pipeline.parquet.subset import subset_footer
+from pipeline.storage import FileRef, Meter
 
 _GUESS_BYTES = 64 << 10
-_IN_FLIGHT = 16
+_IN_FLIGHT = 32
 _MAGIC = b"PAR1"
 # Timestamps as INT96, Spark's own form: as nanoseconds those before 1677 or after 2262 would turn into others.
 DECODING: Mapping[str, Any] = MappingProxyType({"coerce_int96_timestamp_unit": "us"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnChunk:
+    """Where one Parquet column of a row group lies: `path` is its name with dots, `column` the top-level column it is in."""
+
+    path: str
+    column: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowGroup:
-    """One row group: `chunks` is (top-level column, first byte, end) per column chunk; `num_bytes` is uncompressed."""
+    """One row group: `index` counts in the file, `position` in the footer at hand; `num_bytes` is uncompressed."""
 
     index: int
+    position: int
     rows: int
     num_bytes: int
-    chunks: tuple[tuple[str, int, int], ...]
+    chunks: tuple[ColumnChunk, ...]
+
+    def select(self, columns: Sequence[str] | None = None) -> list[int]:
+        """The places of the chunks that hold these columns (all for `None`): top-level names, or paths into nested ones."""
+        if columns is None:
+            return list(range(len(self.chunks)))
+        top = {chunk.column for chunk in self.chunks}
+        whole = top.intersection(columns)
+        paths = tuple(name for name in columns if name not in top)
+        return [
+            i
+            for i, chunk in enumerate(self.chunks)
+            if chunk.column in whole or any(f"{chunk.path}.".startswith(f"{path}.") for path in paths)
+        ]
 
     def ranges(self, columns: Sequence[str] | None = None) -> list[tuple[int, int]]:
-        """The byte ranges of these top-level columns (of all for `None`), in file order."""
-        wanted = None if columns is None else set(columns)
-        return sorted((start, end) for column, start, end in self.chunks if wanted is None or column in wanted)
+        """The byte ranges of these columns, in file order."""
+        chunks = (self.chunks[i] for i in self.select(columns))
+        return sorted((chunk.start, chunk.end) for chunk in chunks)
 
     def size(self, columns: Sequence[str] | None = None) -> int:
         """The bytes of these columns in the file."""
@@ -51,9 +79,10 @@ class RowGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footer:
-    """A file's footer, as the bytes that stand in the file."""
+    """A file's footer, as the bytes that stand in the file; `kept` says which of the file's row groups are in it, if not all."""
 
     raw: bytes
+    kept: tuple[int, ...] | None = None
 
     def metadata(self) -> Any:
         """The parsed `pyarrow.parquet.FileMetaData`."""
@@ -65,20 +94,76 @@ class Footer:
 
     @property
     def rows(self) -> int:
-        """Rows in the file."""
+        """Rows in its row groups."""
         return int(self.metadata().num_rows)
 
     def row_groups(self) -> tuple[RowGroup, ...]:
         """The row groups, in file order."""
-        return _row_groups(self.raw)
+        return _row_groups(self.raw, self.kept)
+
+    def only(self, row_groups: Sequence[int]) -> Footer:
+        """The footer of these row groups of the file alone: what a task needs of a large one."""
+        every = range(self.metadata().num_row_groups) if self.kept is None else self.kept
+        if tuple(row_groups) == tuple(every):
+            return self
+        places = {index: place for place, index in enumerate(every)}
+        return Footer(raw=subset_footer(self.raw, [places[i] for i in row_groups]), kept=tuple(row_groups))
 
 
 def read_footer(file: FileRef, token: Secret | None) -> Footer:
-    """Read one footer: one range, a second when the footer is larger than the first guess.
+    """Read one footer: one range, a second when the footer is larger than the first guess; none when this machine knows it.
 
     Raises CorruptFileError naming the file when it is not Parquet, SchemaError when two of its columns have one name.
     """
-    reader = open_file(file, token)
+    return read_footers([file], token)[0]
+
+
+def read_footers(files: Iterable[FileRef], token: Secret | None, meter: Meter | None = None) -> list[Footer]:
+    """The footers of many files, many at once, in their order. Raises as `read_footer`."""
+    files = list(files)
+    owner = cache.owner(token)
+    found = [_kept(file, owner) for file in files]
+    missing = [i for i, footer in enumerate(found) if footer is None]
+    if not missing:
+        return [footer for footer in found if footer is not None]
+    remote = [file.content_id for file in files if _is_kept(file)]
+    alone = cache.only_one(("footers", owner, *remote)) if remote else nullcontext()
+    with alone, ThreadPoolExecutor(min(_IN_FLIGHT, len(missing))) as pool:
+        read = pool.map(lambda i: _kept(files[i], owner) or _read(files[i], token, owner, meter), missing)
+        for i, footer in zip(missing, read, strict=True):
+            found[i] = footer
+    return [footer for footer in found if footer is not None]
+
+
+def _is_kept(file: FileRef) -> bool:
+    """Whether a file's content is named by a hash, and can be kept under it. Local files are at hand."""
+    return file.endpoint is not None and not file.uri.endswith(f"/{file.content_id}")
+
+
+def _key(file: FileRef, owner: str) -> cache.Key:
+    return "footer", owner, file.content_id, str(file.size)
+
+
+def _kept(file: FileRef, owner: str) -> Footer | None:
+    raw = cache.load(_key(file, owner)) if _is_kept(file) else None
+    return None if raw is None else Footer(raw=raw)
+
+
+def _read(file: FileRef, token: Secret | None, owner: str, meter: Meter | None) -> Footer:
+    footer = Footer(raw=_read_raw(file, token, meter))
+    try:
+        names = footer.schema().names
+    except (OSError, pa.ArrowException) as err:
+        raise CorruptFileError(f"{file.uri}: its Parquet footer cannot be read ({one_line(err)})") from err
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise SchemaError(f"{file.uri}: several columns are named {twice[0]!r}; write the file with names that differ")
+    if _is_kept(file):
+        cache.store(_key(file, owner), footer.raw)
+    return footer
+
+
+def _read_raw(file: FileRef, token: Secret | None, meter: Meter | None) -> bytes:
+    reader = open_file(file, token, meter)
     try:
         start = max(0, file.size - _GUESS_BYTES)
         tail = reader.read(start, file.size)
@@ -93,22 +178,9 @@ def read_footer(file: FileRef, token: Secret | None) -> Footer:
         if begin < start:
             tail = reader.read(begin, start) + tail
             start = begin
-        footer = Footer(raw=tail[begin - start : file.size - 8 - start])
+        return tail[begin - start : file.size - 8 - start]
     finally:
         reader.close()
-    try:
-        names = footer.schema().names
-    except (OSError, pa.ArrowException) as err:
-        raise CorruptFileError(f"{file.uri}: its Parquet footer cannot be read ({one_line(err)})") from err
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise SchemaError(f"{file.uri}: several columns are named {twice[0]!r}; write the file with names that differ")
-    return footer
-
-
-def read_footers(files: Iterable[FileRef], token: Secret | None) -> list[Footer]:
-    """The footers of many files, many at once, in their order."""
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        return list(pool.map(lambda file: read_footer(file, token), files))
 
 
 def one_line(err: Exception) -> str:
@@ -132,18 +204,27 @@ def _as_file(raw: bytes) -> pa.BufferReader:
 
 
 @lru_cache(maxsize=4096)
-def _row_groups(raw: bytes) -> tuple[RowGroup, ...]:
+def _row_groups(raw: bytes, kept: tuple[int, ...] | None) -> tuple[RowGroup, ...]:
     metadata = _parse(raw)
-    columns = [column for _, column, _ in leaves(_schema(raw))]
-    return tuple(_row_group(metadata.row_group(i), i, columns) for i in range(metadata.num_row_groups))
+    columns = [(_without_lists(path), column) for path, column, _ in leaves(_schema(raw))]
+    indexes = range(metadata.num_row_groups) if kept is None else kept
+    return tuple(_row_group(metadata.row_group(i), index, i, columns) for i, index in enumerate(indexes))
 
 
-def _row_group(group: Any, index: int, columns: Sequence[str]) -> RowGroup:
+def _without_lists(path: str) -> str:
+    """A path as people write it: `messages.role`, also where `messages` is a list."""
+    return path.replace(".list.element", "").replace(".key_value", "")
+
+
+def _row_group(group: Any, index: int, position: int, columns: Sequence[tuple[str, str]]) -> RowGroup:
     chunks = []
     for i in range(group.num_columns):
-        column = group.column(i)
-        start = column.data_page_offset
-        if column.dictionary_page_offset is not None:
-            start = min(start, column.dictionary_page_offset)
-        chunks.append((columns[i], start, start + column.total_compressed_size))
-    return RowGroup(index=index, rows=group.num_rows, num_bytes=group.total_byte_size, chunks=tuple(chunks))
+        chunk = group.column(i)
+        start = chunk.data_page_offset
+        if chunk.dictionary_page_offset is not None:
+            start = min(start, chunk.dictionary_page_offset)
+        path, column = columns[i]
+        chunks.append(ColumnChunk(path=path, column=column, start=start, end=start + chunk.total_compressed_size))
+    return RowGroup(
+        index=index, position=position, rows=group.num_rows, num_bytes=group.total_byte_size, chunks=tuple(chunks)
+    )

@@ -1,17 +1,19 @@
 """Row groups of files -> record batches, in order, fetched ahead of who consumes them.
 
-A footer tells every byte range beforehand. The ranges of the next row groups are fetched by a few threads while the current
-one is decoded; a row group larger than the budget is read piece by piece instead. Of columns that were not asked for, only those
-that are smaller than a hole between two wanted ones are fetched.
+A footer tells every byte range beforehand. Neighbouring ranges are merged into blocks, across row groups too, and several
+blocks are on their way while a row group is decoded, in a thread of its own, and while the consumer works on what it has. A
+row group larger than the budget is read piece by piece instead. Of columns that were not asked for, only those that are
+smaller than a hole between two wanted ones are fetched.
 """
 
 from __future__ import annotations
 
-import io
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -19,11 +21,10 @@ from pyarrow import parquet as pq
 from pipeline.errors import CorruptFileError, DatasetError, SchemaError
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
+from pipeline.parquet.blocks import SparseFile, merge_ranges
 from pipeline.parquet.footer import DECODING, Footer, RowGroup, one_line
-from pipeline.storage import FileRef, RangeReader
+from pipeline.storage import FileRef, Meter, RangeReader
 
-_HOLE_BYTES = 1 << 20
-_BLOCK_BYTES = 16 << 20
 _PIECE_BYTES = 4 << 20
 _OPEN_FILES = 32
 
@@ -38,23 +39,39 @@ class ScanTask:
 
     def groups(self) -> list[RowGroup]:
         """The footer's row groups that this task reads."""
-        all_groups = self.footer.row_groups()
-        return [all_groups[index] for index in self.row_groups]
+        if self.footer.kept is None:
+            every = self.footer.row_groups()
+            return [every[index] for index in self.row_groups]
+        by_index = {group.index: group for group in self.footer.row_groups()}
+        return [by_index[index] for index in self.row_groups]
+
+    def slim(self) -> ScanTask:
+        """The same task with a footer of its own row groups alone, to be sent to where it runs."""
+        return ScanTask(file=self.file, footer=self.footer.only(self.row_groups), row_groups=self.row_groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanOptions:
-    """How far to read ahead, in bytes and requests, and how large batches get."""
+    """How far to read ahead, and how large batches get.
 
-    prefetch_bytes: int = 64 << 20
+    `prefetch_bytes` are held or on their way besides the row group that is being decoded, by `prefetch_requests` at a time;
+    ranges are merged up to `block_bytes` over holes of at most `hole_bytes`.
+    """
+
+    prefetch_bytes: int = 128 << 20
     prefetch_requests: int = 8
+    block_bytes: int = 8 << 20
+    hole_bytes: int = 128 << 10
     batch_rows: int = 10_000
     batch_bytes: int = 16 << 20
 
 
+Task = tuple[ScanTask, Sequence[str] | None]
+
+
 def whole_file(file: FileRef, footer: Footer) -> ScanTask:
     """A task for all row groups of a file."""
-    return ScanTask(file=file, footer=footer, row_groups=tuple(range(footer.metadata().num_row_groups)))
+    return ScanTask(file=file, footer=footer, row_groups=tuple(group.index for group in footer.row_groups()))
 
 
 def scan(
@@ -62,81 +79,157 @@ def scan(
     token: Secret | None,
     columns: Sequence[str] | None = None,
     options: ScanOptions | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of the tasks as batches, in order, with these top-level columns (all for `None`) in this order.
+    """The rows of the tasks as batches, in order, with these columns (all for `None`) in this order.
 
-    Raises SchemaError for a column that a file lacks, CorruptFileError naming file and row group for bytes that are not
-    Parquet, and what `open_file` raises.
+    A column is a top-level name, or a path into a nested one (`messages.role`): then the rest of it is not fetched. Raises
+    SchemaError for a column that a file lacks, CorruptFileError naming file and row group for bytes that are not Parquet, and
+    what `open_file` raises.
     """
-    named = ((task, columns) for task in tasks)
-    return (batch for _, batch in scan_each(named, token, options))
+    with closing(scan_each(((task, columns) for task in tasks), token, options, meter)) as found:
+        for _, batch in found:
+            yield batch
 
 
 def scan_each(
-    tasks: Iterable[tuple[ScanTask, Sequence[str] | None]], token: Secret | None, options: ScanOptions | None = None
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """As `scan`, for tasks with columns of their own; each batch comes with its task's position."""
+    tasks: Iterable[Task], token: Secret | None, options: ScanOptions | None = None, meter: Meter | None = None
+) -> Generator[tuple[int, pa.RecordBatch], None, None]:
+    """As `scan`, for tasks with columns of their own; each batch comes with its task's position.
+
+    Closing it gives up what is on its way.
+    """
     options = options or ScanOptions()
-    for fetch, data in _fetch_ahead(tasks, token, options):
-        for batch in _decode(fetch, data, options):
-            yield fetch.position, batch if fetch.columns is None else batch.select(list(fetch.columns))
+    readers = _Readers(token, meter)
+    decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
+    batches = _decoded(tasks, readers, options)
+    try:
+        upcoming = decoder.submit(next, batches, None)
+        while (found := upcoming.result()) is not None:
+            upcoming = decoder.submit(next, batches, None)
+            yield found
+    finally:
+        readers.close()
+        decoder.submit(batches.close)
+        decoder.shutdown(wait=False)
 
 
-def _decode(fetch: _Fetch, data: pa.NativeFile, options: ScanOptions) -> Iterator[pa.RecordBatch]:
+def _decoded(
+    tasks: Iterable[Task], readers: _Readers, options: ScanOptions
+) -> Generator[tuple[int, pa.RecordBatch], None, None]:
+    with closing(_fetch_ahead(tasks, readers, options)) as fetches:
+        for fetch, data in fetches:
+            for batch in _decode(fetch, data, options):
+                yield fetch.position, batch if fetch.columns is None else batch.select(_names(fetch))
+
+
+def _decode(fetch: _Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa.RecordBatch]:
     task, group = fetch.task, fetch.group
     row_bytes = max(1, group.num_bytes // max(1, group.rows))
     rows = max(1, min(options.batch_rows, options.batch_bytes // row_bytes))
-    columns = None if fetch.columns is None else list(fetch.columns)
+    rows_came = 0
     try:
         metadata = task.footer.metadata()
-        file = pq.ParquetFile(data, metadata=metadata, buffer_size=_PIECE_BYTES, pre_buffer=False, **DECODING)
-        yield from file.iter_batches(batch_size=rows, row_groups=[group.index], columns=columns, use_threads=False)
+        columns = _leaves(fetch, metadata)
+        file = pq.ParquetFile(
+            pa.PythonFile(data, mode="r"),
+            metadata=metadata,
+            # What is here in one piece is handed over as it is; the rest is read in steps, so that nothing is joined.
+            pre_buffer=data.is_one_piece,
+            buffer_size=0 if data.is_one_piece else _PIECE_BYTES,
+            **DECODING,
+        )
+        for batch in file.iter_batches(
+            batch_size=rows, row_groups=[group.position], columns=columns, use_threads=False
+        ):
+            rows_came += batch.num_rows
+            yield batch
     except DatasetError:
         raise
     except (OSError, pa.ArrowException) as err:
         raise CorruptFileError(f"{task.file.uri}: row group {group.index} cannot be read ({one_line(err)})") from err
+    if rows_came != group.rows:
+        raise CorruptFileError(f"{task.file.uri}: row group {group.index} has {rows_came} rows, not {group.rows}")
 
 
-def _check_columns(task: ScanTask, columns: Sequence[str] | None) -> None:
-    known = task.footer.schema().names
-    for column in columns or ():
-        if column not in known:
-            raise SchemaError(f"{task.file.uri}: no column {column!r}; it has {', '.join(map(repr, known))}")
+def _names(fetch: _Fetch) -> list[str]:
+    """The top-level columns of what was asked for, in its order."""
+    chunks = fetch.group.chunks
+    top = dict.fromkeys(chunk.column for chunk in chunks)
+    names = (
+        [name] if name in top else [chunk.column for chunk in chunks if f"{chunk.path}.".startswith(f"{name}.")]
+        for name in fetch.columns or ()
+    )
+    return list(dict.fromkeys(name for found in names for name in found))
 
 
-@dataclass(slots=True, kw_only=True)
+def _leaves(fetch: _Fetch, metadata: pq.FileMetaData) -> list[str] | None:
+    """What pyarrow is asked for: whole columns by name, parts of nested ones by the path that the file has for them."""
+    if fetch.columns is None:
+        return None
+    top = {chunk.column for chunk in fetch.group.chunks}
+    if top.issuperset(fetch.columns):
+        return list(fetch.columns)
+    return [metadata.schema.column(i).path for i in fetch.group.select(fetch.columns)]
+
+
+@lru_cache(maxsize=1024)
+def _check_columns(uri: str, footer: Footer, columns: tuple[str, ...]) -> None:
+    names = footer.schema().names
+    groups = footer.row_groups()
+    for column in columns:
+        if column not in names and not (groups and groups[0].select([column])):
+            raise SchemaError(f"{uri}: no column {column!r}; it has {', '.join(map(repr, names))}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Fetch:
-    """A row group on its way: `size` is what it holds of the budget, `last` that its task has no other one."""
+    """A row group to fetch."""
 
     position: int
     task: ScanTask
     columns: Sequence[str] | None
     group: RowGroup
-    size: int
-    reader: RangeReader
-    last: bool
-    pieces: list[Future[tuple[int, bytes]]]
+    ranges: Sequence[tuple[int, int]]
 
-    def open(self) -> pa.NativeFile:
-        """A file to decode the row group from; waits for its pieces."""
-        pieces = [piece.result() for piece in self.pieces]
-        return pa.PythonFile(SparseFile(self.task.file.size, pieces, self.reader), mode="r")
+    @property
+    def size(self) -> int:
+        """The bytes that are wanted of it."""
+        return sum(end - start for start, end in self.ranges)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """Row groups of one file that lie together, fetched together; a run of none of the budget is read as it is decoded."""
+
+    reader: RangeReader
+    fetches: list[_Fetch]
+    size: int
+    pieces: list[Future[tuple[int, bytes]]] = field(default_factory=list)
+
+    def open(self) -> SparseFile:
+        """A file to decode the row groups from; waits for its pieces."""
+        return SparseFile(self.fetches[0].task.file.size, [piece.result() for piece in self.pieces], self.reader)
 
 
 class _Readers:
     """Open files, shared by the tasks that read them; those that nobody needs now are kept while they are few."""
 
-    def __init__(self, token: Secret | None) -> None:
+    def __init__(self, token: Secret | None, meter: Meter | None) -> None:
         self._token = token
+        self._meter = meter
         self._open: dict[str, RangeReader] = {}
         self._users: Counter[str] = Counter()
+        self._closed = False
 
     def take(self, file: FileRef) -> RangeReader:
         """A reader of the file, until it is given back."""
         if file.uri not in self._open:
             for uri in [uri for uri in self._open if not self._users[uri]][: len(self._open) - _OPEN_FILES + 1]:
                 self._open.pop(uri).close()
-            self._open[file.uri] = open_file(file, self._token)
+            self._open[file.uri] = open_file(file, self._token, self._meter)
+            if self._closed:
+                self._open[file.uri].close()
         self._users[file.uri] += 1
         return self._open[file.uri]
 
@@ -145,128 +238,90 @@ class _Readers:
         self._users[file.uri] -= 1
 
     def close(self) -> None:
-        """Close all."""
-        for reader in self._open.values():
+        """Close all, and what is opened after this."""
+        self._closed = True
+        for reader in list(self._open.values()):
             reader.close()
 
 
 def _fetch_ahead(
-    tasks: Iterable[tuple[ScanTask, Sequence[str] | None]], token: Secret | None, options: ScanOptions
-) -> Iterator[tuple[_Fetch, pa.NativeFile]]:
-    """Each row group with a file to read it from; the next ones are being fetched within the budget.
+    tasks: Iterable[Task], readers: _Readers, options: ScanOptions
+) -> Generator[tuple[_Fetch, SparseFile], None, None]:
+    """Each row group with a file to read it from; the next ones are being fetched within the budget."""
+    waiting: deque[_Run] = deque()
+    pool = ThreadPoolExecutor(options.prefetch_requests, thread_name_prefix="fetch")
+    runs = _runs(tasks, readers, options)
+    upcoming = next(runs, None)
 
-    A row group larger than the whole budget holds none of it: it is read while it is decoded.
-    """
-    waiting: deque[_Fetch] = deque()
-    held = 0
-    pool = ThreadPoolExecutor(options.prefetch_requests, thread_name_prefix="scan")
-    readers = _Readers(token)
-    groups = _groups(tasks, readers, options.prefetch_bytes)
+    def fill() -> None:
+        nonlocal upcoming
+        held = sum(run.size for run in waiting)
+        while upcoming and (not waiting or 0 < upcoming.size <= options.prefetch_bytes - held):
+            _start(upcoming, pool, options)
+            waiting.append(upcoming)
+            held += upcoming.size
+            upcoming = next(runs, None)
+
     try:
-        upcoming = next(groups, None)
-        while upcoming or waiting:
-            while upcoming and (not waiting or 0 < upcoming.size <= options.prefetch_bytes - held):
-                ranges = merge_ranges(upcoming.group.ranges(upcoming.columns)) if upcoming.size else []
-                upcoming.pieces = [pool.submit(_fetch, upcoming.reader, start, end) for start, end in ranges]
-                waiting.append(upcoming)
-                held += upcoming.size
-                upcoming = next(groups, None)
-            fetch = waiting.popleft()
-            yield fetch, fetch.open()
-            held -= fetch.size
-            if fetch.last:
-                readers.give_back(fetch.task.file)
+        fill()
+        while waiting:
+            run = waiting.popleft()
+            data = run.open()
+            fill()
+            for fetch in run.fetches:
+                yield fetch, data
+            readers.give_back(run.fetches[0].task.file)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        readers.close()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _groups(tasks: Iterable[tuple[ScanTask, Sequence[str] | None]], readers: _Readers, budget: int) -> Iterator[_Fetch]:
-    for position, (task, columns) in enumerate(tasks):
-        _check_columns(task, columns)
-        groups = task.groups()
-        if not groups:
-            continue
-        reader = readers.take(task.file)
-        for group in groups:
-            size = group.size(columns)
-            yield _Fetch(
-                position=position,
-                task=task,
-                columns=columns,
-                group=group,
-                size=size if size <= budget else 0,
-                reader=reader,
-                last=group is groups[-1],
-                pieces=[],
-            )
+def _start(run: _Run, pool: ThreadPoolExecutor, options: ScanOptions) -> None:
+    if run.size:
+        ranges = merge_ranges(
+            (one for fetch in run.fetches for one in fetch.ranges), options.hole_bytes, options.block_bytes
+        )
+        run.pieces = [pool.submit(_fetch, run.reader, start, end) for start, end in ranges]
 
 
 def _fetch(reader: RangeReader, start: int, end: int) -> tuple[int, bytes]:
     return start, reader.read(start, end)
 
 
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Sorted ranges with neighbours joined over small holes, and large ones cut, so that several requests share the work."""
-    merged: list[tuple[int, int]] = []
-    for start, end in ranges:
-        if merged and start - merged[-1][1] <= _HOLE_BYTES and end - merged[-1][0] <= _BLOCK_BYTES:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    pieces: list[tuple[int, int]] = []
-    for start, end in merged:
-        count = max(1, -(-(end - start) // _BLOCK_BYTES))
-        step = -(-(end - start) // count) if end > start else 1
-        pieces += [(at, min(at + step, end)) for at in range(start, max(end, start + 1), step)]
-    return pieces
+def _runs(tasks: Iterable[Task], readers: _Readers, options: ScanOptions) -> Iterator[_Run]:
+    """Row groups that follow each other in a file, together up to a block; the first one alone, for who waits for it."""
+    run: _Run | None = None
+    is_first = True
+    for fetch in _fetches(tasks):
+        size = fetch.size if fetch.size <= options.prefetch_bytes else 0
+        if run and not is_first and _continues(run, fetch, size, options):
+            run.fetches.append(fetch)
+            run.size += size
+            continue
+        if run:
+            yield run
+            is_first = False
+        run = _Run(reader=readers.take(fetch.task.file), fetches=[fetch], size=size)
+    if run:
+        yield run
 
 
-class SparseFile(io.RawIOBase):
-    """A file of which some pieces are here; the rest is read when it is asked for."""
+def _continues(run: _Run, fetch: _Fetch, size: int, options: ScanOptions) -> bool:
+    before = run.fetches[-1]
+    most = min(options.block_bytes, options.prefetch_bytes)
+    if not size or not run.size or fetch.task.file != before.task.file or run.size + size > most:
+        return False
+    return 0 <= fetch.ranges[0][0] - before.ranges[-1][1] <= options.hole_bytes
 
-    def __init__(self, size: int, pieces: Sequence[tuple[int, bytes]], reader: RangeReader) -> None:
-        super().__init__()
-        self._size = size
-        self._pieces = sorted(pieces)
-        self._reader = reader
-        self._at = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def size(self) -> int:
-        """Bytes in the file."""
-        return self._size
-
-    def read(self, size: int = -1) -> bytes:
-        end = self._size if size < 0 else min(self._size, self._at + size)
-        start, self._at = self._at, max(end, self._at)
-        return self._read(start, end) if end > start else b""
-
-    def _read(self, start: int, end: int) -> bytes:
-        parts: list[bytes] = []
-        for begin, data in self._pieces:
-            stop = begin + len(data)
-            if stop <= start or begin >= end:
-                continue
-            if begin > start:
-                parts.append(self._reader.read(start, begin))
-                start = begin
-            taken = min(stop, end)
-            parts.append(data[start - begin : taken - begin])
-            start = taken
-        if start < end:
-            parts.append(self._reader.read(start, end))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+def _fetches(tasks: Iterable[Task]) -> Iterator[_Fetch]:
+    for position, (task, columns) in enumerate(tasks):
+        if columns:
+            _check_columns(task.file.uri, task.footer, tuple(columns))
+        for group in task.groups():
+            yield _Fetch(
+                position=position,
+                task=task,
+                columns=columns,
+                group=group,
+                ranges=group.ranges(columns),
+            )
