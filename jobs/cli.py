@@ -167,9 +167,34 @@ def stream(
     import pipeline
 
     names = [name.strip() for name in columns.split(",")] if columns else None
-    found = pipeline.stream(dataset, split=split, config=config, revision=revision, columns=names, endpoint=endpoint)
+    found = pipeline.stream(
+        dataset, split=split, config=config, revision=revision, columns=names, decode=False, endpoint=endpoint
+    )
     for row in itertools.islice(found, rows):
         console.row(row, as_json=as_json)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--config", help="Config.  [default: all]")
+@click.option("--revision", help="Branch, tag or commit.  [default: main]")
+@click.option("--split", help="Split.  [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@_endpoint
+def inspect(
+    dataset: str, config: str | None, revision: str | None, split: str | None, as_json: bool, endpoint: str | None
+) -> None:
+    """Tell what DATASET has published and how well it streams, without reading its rows.
+
+    \b
+    Example:
+      pipeline inspect ns/name
+      pipeline inspect ns/name --config de --split test --json
+    """
+    from jobs import inspect as job
+
+    found = job.inspect_dataset(dataset, config=config, split=split, revision=revision, endpoint=endpoint)
+    job.show(found, as_json=as_json)
 
 
 @main.command()

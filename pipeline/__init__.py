@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.streaming import stream
+    from pipeline.streaming import interleave, stream
 
-__all__ = ["stream"]
+__all__ = ["interleave", "stream"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "stream":
-        from pipeline.streaming import stream
+    if name in __all__:
+        from pipeline import streaming
 
-        return stream
+        return getattr(streaming, name)
     raise AttributeError(f"module 'pipeline' has no attribute {name!r}")

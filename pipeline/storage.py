@@ -40,18 +40,24 @@ class FileRef:
 
 
 class Meter:
-    """Counts what readers ask for: requests by kind, and bytes that came. Threads may share one."""
+    """Counts what is asked for: requests by kind, bytes that came, and those of them that were wanted. Threads share one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.bytes_fetched = 0
+        self.bytes_used = 0
 
     def add(self, kind: str, num_bytes: int = 0) -> None:
         """Count a request."""
         with self._lock:
             self.requests[kind] += 1
             self.bytes_fetched += num_bytes
+
+    def use(self, num_bytes: int) -> None:
+        """Count bytes that were wanted."""
+        with self._lock:
+            self.bytes_used += num_bytes
 
 
 class RangeReader(Protocol):

@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from pipeline.errors import NotFoundError, OptionError
 from pipeline.mix.blocks import Block, cut_blocks, footer_id, row_bytes, rows_per_block
-from pipeline.mix.order import Permutation, apportion, hash_order, spread_blocks
+from pipeline.mix.order import apportion, spread_blocks
 from pipeline.mix.recipe import Recipe
 from pipeline.mix.schema import align
 from pipeline.mix.sources import OpenSource
 from pipeline.parquet.features import Features
+from pipeline.permutation import Permutation, hash_order
 
 _ROW_GROUP_BYTES = 8 << 20
 _MAX_AMPLIFICATION = 2.0

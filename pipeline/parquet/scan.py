@@ -18,6 +18,7 @@ from functools import lru_cache
 import pyarrow as pa
 from pyarrow import parquet as pq
 
+from pipeline.ahead import one_ahead
 from pipeline.errors import CorruptFileError, DatasetError, SchemaError
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
@@ -100,18 +101,8 @@ def scan_each(
     Closing it gives up what is on its way.
     """
     options = options or ScanOptions()
-    readers = _Readers(token, meter)
-    decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
-    batches = _decoded(tasks, readers, options)
-    try:
-        upcoming = decoder.submit(next, batches, None)
-        while (found := upcoming.result()) is not None:
-            upcoming = decoder.submit(next, batches, None)
-            yield found
-    finally:
-        readers.close()
-        decoder.submit(batches.close)
-        decoder.shutdown(wait=False)
+    readers = _Readers(token, meter or Meter())
+    yield from one_ahead(_decoded(tasks, readers, options), "decode", readers.close)
 
 
 def _decoded(
@@ -119,6 +110,7 @@ def _decoded(
 ) -> Generator[tuple[int, pa.RecordBatch], None, None]:
     with closing(_fetch_ahead(tasks, readers, options)) as fetches:
         for fetch, data in fetches:
+            readers.meter.use(fetch.size)
             for batch in _decode(fetch, data, options):
                 yield fetch.position, batch if fetch.columns is None else batch.select(_names(fetch))
 
@@ -215,9 +207,9 @@ class _Run:
 class _Readers:
     """Open files, shared by the tasks that read them; those that nobody needs now are kept while they are few."""
 
-    def __init__(self, token: Secret | None, meter: Meter | None) -> None:
+    def __init__(self, token: Secret | None, meter: Meter) -> None:
+        self.meter = meter
         self._token = token
-        self._meter = meter
         self._open: dict[str, RangeReader] = {}
         self._users: Counter[str] = Counter()
         self._closed = False
@@ -227,7 +219,7 @@ class _Readers:
         if file.uri not in self._open:
             for uri in [uri for uri in self._open if not self._users[uri]][: len(self._open) - _OPEN_FILES + 1]:
                 self._open.pop(uri).close()
-            self._open[file.uri] = open_file(file, self._token, self._meter)
+            self._open[file.uri] = open_file(file, self._token, self.meter)
             if self._closed:
                 self._open[file.uri].close()
         self._users[file.uri] += 1

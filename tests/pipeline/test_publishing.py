@@ -199,7 +199,7 @@ def test_a_stream_gives_rows_or_batches_of_chosen_columns(put, repo, parquet_byt
     batches = list(pipeline.stream(repo, format="arrow", **options))
     assert pa.Table.from_batches(batches).to_pydict() == {"a": [1, 2], "b": ["x", None]}
     with pytest.raises(OptionError, match="format must be"):
-        pipeline.stream(repo, format="numpy", **options)
+        pipeline.stream(repo, format="pandas", **options)
     with pytest.raises(NotFoundError, match="no split 'test'"):
         pipeline.stream(repo, split="test", **options)
     with pytest.raises(SchemaError, match="no column 'nope'"):

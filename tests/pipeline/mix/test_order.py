@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.mix.order import Permutation, apportion, hash_order, spread_blocks, unit_interval
+from pipeline.mix.order import apportion, spread_blocks
+from pipeline.permutation import Permutation, hash_order, unit_interval
 
 SEEDS = st.integers(0, 2**63 - 1)
 

@@ -26,8 +26,10 @@ NESTED = pa.table(
 
 @pytest.fixture
 def ten(put, repo, parquet_bytes, hub):
-    """Ten files on the Hub, of one to ten rows."""
-    tables = {f"{i:02}.parquet": parquet_bytes({"x": list(range(i + 1)), "n": [i] * (i + 1)}) for i in range(10)}
+    """Ten files on the Hub, of one to ten rows, with contents of this test's own: footers are found by content."""
+    tables = {
+        f"{i:02}.parquet": parquet_bytes({"x": list(range(i + 1)), "n": [f"{repo} {i}"] * (i + 1)}) for i in range(10)
+    }
     files = file_refs(resolve(put(repo, tables), None))
     hub.reset_counts()
     return files

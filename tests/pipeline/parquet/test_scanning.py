@@ -263,9 +263,11 @@ def test_an_error_while_fetching_reaches_the_reader(wide, hub):
 
 def test_a_footer_is_one_request(put, repo, parquet_bytes, hub):
     """A small footer costs one range; one larger than the first guess, two."""
-    large = pa.table({f"column-{i:05}-{'x' * 40}": [i] for i in range(2000)})
+    large = pa.table(
+        {f"column-{i:05}-{'x' * 40}": [repo] for i in range(2000)}
+    )  # a repo's name: content of this test's own
     files = file_refs(
-        resolve(put(repo, {"a.parquet": parquet_bytes({"x": [1]}), "b.parquet": parquet_bytes(large)}), None),
+        resolve(put(repo, {"a.parquet": parquet_bytes({"x": [repo]}), "b.parquet": parquet_bytes(large)}), None),
         "http",
     )
     for file, requests in zip(files, (1, 2), strict=True):

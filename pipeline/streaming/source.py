@@ -1,0 +1,111 @@
+"""What a stream reads: the files of a pinned split, the columns of them, and which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from pipeline.errors import OptionError, RecipeError
+from pipeline.hub.ranges import file_refs
+from pipeline.hub.repo import DatasetRef, Secret
+from pipeline.hub.resolver import Snapshot, resolve
+from pipeline.parquet.dataset import choose, stored_schema
+from pipeline.parquet.features import Features, features_of, from_yaml, with_features
+from pipeline.predicate import Predicate, filter_batch, parse_predicate
+from pipeline.storage import FileRef
+from pipeline.streaming.reading import Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A pinned split. `known` are the columns that a file may have, `None` when columns were chosen."""
+
+    about: str
+    identity: dict[str, str]
+    files: tuple[FileRef, ...]
+    token: Secret | None
+    schema: pa.Schema
+    features: Features | None
+    wanted: Wanted
+    known: tuple[str, ...] | None
+
+
+def open_source(
+    ref: DatasetRef, token: Secret | None, columns: Sequence[str] | None, where: str | pads.Expression | None
+) -> Source:
+    """Pin the commit and find the schema.
+
+    Raises NotFoundError, AccessError, OptionError, SchemaError, RecipeError for a filter that does not fit the columns.
+    """
+    if isinstance(columns, str):
+        raise OptionError(f"columns must be a list of names, got {columns!r}; write [{columns!r}]")
+    if columns is not None and (not columns or len(set(columns)) < len(columns)):
+        raise OptionError(f"columns must be different names, at least one, got {list(columns)!r}")
+    snapshot = resolve(ref, token)
+    files = file_refs(snapshot)
+    card = from_yaml(snapshot.features or ())
+    # A filter may name any column, so all that the card knows are looked for.
+    known = list(columns) if columns is not None and where is None else list(card)
+    stored = stored_schema(files, [*known, *(name for name in columns or () if name not in known)], token)
+    predicate = _predicate(where, stored)
+    schema = stored if columns is None else choose(stored, columns, snapshot.rows_url)
+    extra = [name for name in (predicate.columns if predicate else ()) if name not in schema.names]
+    read = pa.schema([*schema, *(stored.field(name) for name in extra)], stored.metadata)
+    return Source(
+        about=snapshot.rows_url,
+        identity=_identity(snapshot),
+        files=files,
+        token=token,
+        schema=schema,
+        features=_features(stored, card, schema.names),
+        wanted=Wanted(schema=read, predicate=predicate, columns=tuple(schema.names) if extra else None),
+        known=tuple(stored.names) if columns is None else None,
+    )
+
+
+def _identity(snapshot: Snapshot) -> dict[str, str]:
+    ref = snapshot.ref
+    return {
+        "dataset": ref.repo_id,
+        "commit": ref.revision or "",
+        "config": ref.config or "",
+        "split": ref.split or "",
+    }
+
+
+def _features(stored: pa.Schema, card: Features, names: Sequence[str]) -> Features | None:
+    """The features that the first file carries, else those of the card, else those of the types."""
+    metadata = stored.metadata or {}
+    found = features_of(stored if b"huggingface" in metadata else with_features(stored, card))
+    return None if found is None else {name: found[name] for name in names}
+
+
+def _predicate(where: str | pads.Expression | None, schema: pa.Schema) -> Predicate | None:
+    if where is None:
+        return None
+    if isinstance(where, str):
+        return parse_predicate(where, schema, "filter")
+    if not isinstance(where, pads.Expression):
+        raise OptionError(f"filter must be a SQL condition or a pyarrow Expression, got {where!r}")
+    _try(where, schema, schema.names)
+    # Arrow does not tell which columns an expression reads: those that it cannot be computed without.
+    needed = [name for name in schema.names if not _works(where, schema, [one for one in schema.names if one != name])]
+    return Predicate(sql=str(where), expression=where, columns=tuple(sorted(needed)))
+
+
+def _works(where: pads.Expression, schema: pa.Schema, names: Sequence[str]) -> bool:
+    try:
+        _try(where, schema, names)
+    except RecipeError:
+        return False
+    return True
+
+
+def _try(where: pads.Expression, schema: pa.Schema, names: Sequence[str]) -> None:
+    """Compute it over no rows of these columns."""
+    empty = pa.schema([schema.field(name) for name in names]).empty_table()
+    batch = pa.RecordBatch.from_arrays([pa.array([], one.type) for one in empty.schema], schema=empty.schema)
+    filter_batch(batch, Predicate(sql=str(where), expression=where, columns=tuple(names)))
