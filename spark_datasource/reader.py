@@ -17,7 +17,7 @@ from pipeline.parquet.dataset import choose, scan_as, stored_schema
 from pipeline.parquet.features import Features, features_of, from_yaml
 from pipeline.parquet.footer import Footer, read_footers
 from pipeline.parquet.plan import balance
-from pipeline.parquet.scan import ScanTask, whole_file
+from pipeline.parquet.task import ScanTask, whole_file
 from spark_datasource.options import ReadOptions
 from spark_datasource.schemas import arrow_schema, spark_schema
 

@@ -44,10 +44,13 @@ def owner(token: Secret | None) -> str:
     return hmac.new(_salt(), token.reveal().encode(), "sha256").hexdigest()
 
 
-def load(key: Key) -> bytes | None:
-    """An entry's content, `None` when there is none that can be trusted."""
+def load(key: Key, *, used: bool = False) -> bytes | None:
+    """An entry's content, `None` when there is none that can be trusted. `used` keeps it from being trimmed soon."""
+    path = _path(key)
     try:
-        data = _path(key).read_bytes()
+        data = path.read_bytes()
+        if used:
+            os.utime(path)
     except OSError:
         return None
     begin = len(_FORMAT) + _DIGEST_BYTES
@@ -73,6 +76,22 @@ def drop(key: Key) -> None:
     """Forget an entry."""
     with suppress(OSError):
         _path(key).unlink(missing_ok=True)
+
+
+def trim(kind: str, max_bytes: int) -> None:
+    """Leave at most so many bytes of the entries of a kind: those used longest ago go."""
+    found = []
+    for path in (folder() / kind).glob("*/*"):
+        with suppress(OSError):  # another process trims too
+            status = path.stat()
+            found.append((status.st_mtime_ns, status.st_size, path))
+    held = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if held <= max_bytes:
+            return
+        with suppress(OSError):
+            path.unlink()
+        held -= size
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from pipeline.mix.schema import Offered
 from pipeline.parquet.conform import common_type, conform
 from pipeline.parquet.features import Features, features_of, from_yaml
 from pipeline.parquet.footer import Footer, read_footers
-from pipeline.parquet.scan import ScanTask, scan
+from pipeline.parquet.scan import scan
+from pipeline.parquet.task import ScanTask
 from pipeline.predicate import Expression, Predicate, filter_batch, parse_expression, parse_predicate, project
 from pipeline.storage import FileRef, expand
 

@@ -14,7 +14,8 @@ from pipeline.errors import SchemaError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
 from pipeline.parquet.footer import read_footer, read_footers
-from pipeline.parquet.scan import ScanTask, scan_each
+from pipeline.parquet.scan import scan_each
+from pipeline.parquet.task import ScanTask
 from pipeline.storage import FileRef
 
 _AT_ONCE = 256

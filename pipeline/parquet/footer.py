@@ -7,6 +7,7 @@ of files on the Hub are kept on this machine's disk for ever, and processes that
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from pipeline.storage import FileRef, Meter
 _GUESS_BYTES = 64 << 10
 _IN_FLIGHT = 32
 _MAGIC = b"PAR1"
+_SEAL_BYTES = 16
 # Timestamps as INT96, Spark's own form: as nanoseconds those before 1677 or after 2262 would turn into others.
 DECODING: Mapping[str, Any] = MappingProxyType({"coerce_int96_timestamp_unit": "us"})
 
@@ -145,8 +147,14 @@ def _key(file: FileRef, owner: str) -> cache.Key:
 
 
 def _kept(file: FileRef, owner: str) -> Footer | None:
-    raw = cache.load(_key(file, owner)) if _is_kept(file) else None
-    return None if raw is None else Footer(raw=raw)
+    content = cache.load(_key(file, owner)) if _is_kept(file) else None
+    raw = content[_SEAL_BYTES:] if content else b""
+    return Footer(raw=raw) if raw and content == _sealed(file, raw) else None
+
+
+def _sealed(file: FileRef, raw: bytes) -> bytes:
+    """A footer as it is kept: under a seal that names its file, for another file's footer may fit, and give wrong rows."""
+    return hashlib.blake2b(f"{file.content_id} {file.size} ".encode() + raw, digest_size=_SEAL_BYTES).digest() + raw
 
 
 def _read(file: FileRef, token: Secret | None, owner: str, meter: Meter | None) -> Footer:
@@ -158,7 +166,7 @@ def _read(file: FileRef, token: Secret | None, owner: str, meter: Meter | None) 
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise SchemaError(f"{file.uri}: several columns are named {twice[0]!r}; write the file with names that differ")
     if _is_kept(file):
-        cache.store(_key(file, owner), footer.raw)
+        cache.store(_key(file, owner), _sealed(file, footer.raw))
     return footer
 
 

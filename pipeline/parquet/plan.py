@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pipeline.parquet.scan import ScanTask
+from pipeline.parquet.task import ScanTask
 
 
 def balance(tasks: Iterable[ScanTask], columns: Sequence[str] | None, target_bytes: int) -> list[tuple[ScanTask, ...]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pipeline.errors import SchemaError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.footer import Footer, read_footers
-from pipeline.parquet.scan import ScanTask
+from pipeline.parquet.task import ScanTask
 from pipeline.storage import FileRef
 
 _KEPT_BYTES = 16 << 20

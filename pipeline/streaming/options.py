@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pipeline.errors import OptionError
+from pipeline.parquet.task import ScanOptions
 from pipeline.streaming.formats import FORMATS, Format
 from pipeline.streaming.order import SHUFFLE_BYTES, Order
 from pipeline.streaming.shares import Remainder
+
+# What a user may set of a scan, and the least that it may be.
+_SCAN = (("prefetch_bytes", 0), ("prefetch_requests", 1), ("block_bytes", 1), ("hole_bytes", 0), ("cache_bytes", 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class StreamOptions:
     remainder: Remainder = "drop"
     decode: bool = True
     format: Format = "python"
+    scan: ScanOptions = field(default_factory=ScanOptions)
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -35,6 +40,8 @@ class StreamOptions:
         check_whole("shuffle_rows", self.shuffle_rows, 1)
         if self.batch_rows is not None:
             check_whole("batch_rows", self.batch_rows, 1)
+        for name, least in _SCAN:
+            check_whole(name, getattr(self.scan, name), least)
 
     def order(self, epoch: int) -> Order:
         """The order of an epoch."""

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,15 +18,16 @@ import pyarrow.compute as pc
 from pipeline.errors import CorruptFileError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
-from pipeline.parquet.scan import ScanOptions, ScanTask, scan_each
+from pipeline.parquet.filtering import GroupFilter, RowFilter
+from pipeline.parquet.scan import scan_each
+from pipeline.parquet.task import ScanOptions, ScanTask, Task
 from pipeline.predicate import Predicate, filter_batch
+from pipeline.storage import Meter
 from pipeline.streaming.order import Part
 
 _PIECE_BYTES = 16 << 20
 _PIECE_ROWS = 10_000
 _NUMBER = "\0position"  # a column for the time of a filter; no file has one of this name
-
-Task = tuple[ScanTask, Sequence[str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,43 +47,35 @@ class Piece:
     ends: Sequence[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How pieces are read: with which token, how far ahead, counted on which meter."""
+
+    token: Secret | None
+    options: ScanOptions
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A part whose rows are on their way, and for each row the positions of the share that are behind it then."""
+
+    part: Part
+    ends: Sequence[int]
+
+
 def read_pieces(
-    tasks: Iterable[tuple[Part, list[ScanTask]]],
-    wanted: Wanted,
-    token: Secret | None,
-    options: ScanOptions | None = None,
-) -> Generator[Piece]:
+    parts: Iterable[tuple[Part, list[ScanTask]]], wanted: Wanted, reading: Reading
+) -> Generator[Piece, None, None]:
     """The rows of the parts, each part with the tasks that scan its row groups.
 
     Raises what `scan_each` raises, SchemaError for a file that does not fit, RecipeError for a filter that cannot be computed.
     """
-    at = 0
-    with closing(_ordered(tasks, wanted, token, options)) as batches:
-        for batch in batches:
-            ends = range(at + 1, at + batch.num_rows + 1)
-            at += batch.num_rows
-            yield _chosen(batch, ends, wanted)
-
-
-def _chosen(batch: pa.RecordBatch, ends: range, wanted: Wanted) -> Piece:
-    kept: Sequence[int] = ends
-    if wanted.predicate is not None:
-        numbered = batch.append_column(_NUMBER, pa.array(range(batch.num_rows), pa.int64()))
-        found = filter_batch(numbered, wanted.predicate)
-        kept = [ends[row] for row in found.column(_NUMBER).to_pylist()]
-        batch = found.select(batch.schema.names)
-    return Piece(batch=batch if wanted.columns is None else batch.select(list(wanted.columns)), ends=kept)
-
-
-def _ordered(
-    parts: Iterable[tuple[Part, list[ScanTask]]], wanted: Wanted, token: Secret | None, options: ScanOptions | None
-) -> Generator[pa.RecordBatch]:
-    """The rows of all parts. The scan asks for tasks ahead, so parts wait here until their rows come."""
-    waiting: deque[Part] = deque()
+    waiting: deque[_Part] = deque()
     uris: dict[int, str] = {}
 
     def tasks() -> Iterator[Task]:
-        for part, scans in parts:
+        for part, scans in _planned(parts, wanted, reading):
             waiting.append(part)
             for task in scans:
                 uris[len(uris)] = task.file.uri
@@ -96,15 +88,67 @@ def _ordered(
             same = batch.schema.equals(wanted.schema)
             yield batch if same else conform(batch, wanted.schema, uris[position])
 
-    scan: Any = scan_each(tasks(), token, options)
+    scan = scan_each(tasks(), reading.token, reading.options, reading.meter)
     with closing(scan):
         batches = conformed()
         for first in batches:
-            part = waiting.popleft()
-            whole = _first_rows(part.total, chain([first], batches))
-            yield from _slice(part, whole) if part.index is None else _permute(list(whole), part.index)
+            held = waiting.popleft()
+            yield from _pieces(held, _first_rows(held.part.total, chain([first], batches)), wanted)
     if waiting:
         raise CorruptFileError(f"{uris.popitem()[1]}: fewer rows came than its footer says")
+
+
+def _planned(
+    parts: Iterable[tuple[Part, list[ScanTask]]], wanted: Wanted, reading: Reading
+) -> Iterator[tuple[_Part, list[ScanTask]]]:
+    """The parts with their positions, without the row groups in which the filter is true for no row."""
+    where = wanted.predicate and RowFilter(predicate=wanted.predicate, schema=wanted.schema)
+    groups = GroupFilter(where, reading.token, reading.meter) if where else None
+    at = 0
+    for part, scans in parts:
+        length = len(part.index) if part.index is not None else part.last - part.first
+        held = _Part(part=part, ends=range(at + 1, at + length + 1))
+        at += length
+        kept = [bool(groups.prune(task).row_groups) if groups else True for task in scans]
+        if all(kept):
+            yield held, scans
+        elif any(kept):
+            yield _without(held, scans, kept), [task for task, is_kept in zip(scans, kept, strict=True) if is_kept]
+
+
+def _without(held: _Part, scans: list[ScanTask], kept: list[bool]) -> _Part:
+    """A shuffled part without the rows of some of its row groups; those that are left keep their positions."""
+    assert held.part.index is not None  # a part in file order is one row group, and kept or not
+    places: pa.Array = held.part.index
+    moved, end = places, 0
+    inside = pa.array([True] * len(places))
+    rows = [sum(group.rows for group in task.groups()) for task in scans]
+    for count, is_kept in zip(rows, kept, strict=True):
+        start, end = end, end + count
+        if not is_kept:  # its rows are not read, so those behind it move up
+            behind = pc.greater_equal(places, end)
+            inside = pc.and_(inside, pc.or_(pc.less(places, start), behind))
+            moved = pc.subtract(moved, pc.if_else(behind, count, 0))
+    total = sum(count for count, is_kept in zip(rows, kept, strict=True) if is_kept)
+    ends = pc.add(pc.indices_nonzero(inside).cast(pa.int64()), held.ends[0]).to_pylist()
+    return _Part(part=Part(groups=(), total=total, index=moved.filter(inside)), ends=ends)
+
+
+def _pieces(held: _Part, batches: Iterator[pa.RecordBatch], wanted: Wanted) -> Iterator[Piece]:
+    part, at = held.part, 0
+    ordered = _slice(part, batches) if part.index is None else _permute(list(batches), part.index)
+    for batch in ordered:
+        yield _chosen(batch, held.ends[at : at + batch.num_rows], wanted)
+        at += batch.num_rows
+
+
+def _chosen(batch: pa.RecordBatch, ends: Sequence[int], wanted: Wanted) -> Piece:
+    if wanted.predicate is not None:
+        numbered = batch.append_column(_NUMBER, pa.array(range(batch.num_rows), pa.int64()))
+        found = filter_batch(numbered, wanted.predicate)
+        ends = [ends[row] for row in found.column(_NUMBER).to_pylist()]
+        batch = found.select(batch.schema.names)
+    return Piece(batch=batch if wanted.columns is None else batch.select(list(wanted.columns)), ends=ends)
 
 
 def _first_rows(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from time import monotonic
 
+from pipeline.ahead import one_ahead
 from pipeline.errors import OptionError
-from pipeline.parquet.scan import ScanTask
+from pipeline.parquet.task import ScanTask
 from pipeline.streaming.groups import Footers, GroupTable
 from pipeline.streaming.options import StreamOptions
 from pipeline.streaming.order import Part, cut_windows, parts
-from pipeline.streaming.reading import Piece, read_pieces
+from pipeline.streaming.reading import Piece, Reading, read_pieces
 from pipeline.streaming.shares import Interval, Seat, remaining, share
 from pipeline.streaming.source import Source
 from pipeline.streaming.state import Position
@@ -65,7 +66,9 @@ class Rows:
     def pieces(self, epoch: int, intervals: list[Interval] | None, stats: StreamStats) -> Generator[Piece]:
         """The rows at these positions of an epoch, at all for `None`; counts them, and the time until they are there."""
         parts = self._in_file_order() if intervals is None else self._at(epoch, intervals)
-        with closing(read_pieces(parts, self.source.wanted, self.source.token)) as pieces:
+        reading = Reading(token=self.source.token, options=self.options.scan, meter=stats.meter)
+        ahead = one_ahead(read_pieces(parts, self.source.wanted, reading), "order")
+        with closing(ahead) as pieces:
             while True:
                 since = monotonic()
                 piece = next(pieces, None)

@@ -4,19 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 
 from pipeline.errors import OptionError, RecipeError
-from pipeline.hub.ranges import file_refs
+from pipeline.hub.listing import list_files, pin_at
+from pipeline.hub.ranges import Transport, file_refs
 from pipeline.hub.repo import DatasetRef, Secret
-from pipeline.hub.resolver import Snapshot, resolve
+from pipeline.hub.resolver import DataFiles, Snapshot, select_split
 from pipeline.parquet.dataset import choose, stored_schema
 from pipeline.parquet.features import Features, features_of, from_yaml, with_features
 from pipeline.predicate import Predicate, filter_batch, parse_predicate
 from pipeline.storage import FileRef
 from pipeline.streaming.reading import Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where rows come from: the dataset, which of its files (as in `load_dataset`), at which time, over which transport."""
+
+    ref: DatasetRef
+    token: Secret | None
+    data_files: DataFiles | None = None
+    data_dir: str | None = None
+    timestamp: datetime | None = None
+    ref_ttl_s: float = 0.0
+    transport: Transport = "auto"
+
+    def snapshot(self) -> Snapshot:
+        """Pin the commit and find the files of the split."""
+        ref = self.ref if self.timestamp is None else pin_at(self.ref, self.token, self.timestamp)
+        listing = list_files(ref, self.token, ttl_s=self.ref_ttl_s)
+        return select_split(listing, ref, data_files=self.data_files, data_dir=self.data_dir)
+
+
+def parse_timestamp(text: str | datetime) -> datetime:
+    """A time as ISO 8601; UTC unless it says otherwise. Raises OptionError."""
+    try:
+        found = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise OptionError(f"timestamp must be a time such as '2026-11-01T12:00:00Z', got {text!r}") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +63,7 @@ class Source:
     known: tuple[str, ...] | None
 
 
-def open_source(
-    ref: DatasetRef, token: Secret | None, columns: Sequence[str] | None, where: str | pads.Expression | None
-) -> Source:
+def open_source(origin: Origin, columns: Sequence[str] | None, where: str | pads.Expression | None) -> Source:
     """Pin the commit and find the schema.
 
     Raises NotFoundError, AccessError, OptionError, SchemaError, RecipeError for a filter that does not fit the columns.
@@ -44,8 +72,8 @@ def open_source(
         raise OptionError(f"columns must be a list of names, got {columns!r}; write [{columns!r}]")
     if columns is not None and (not columns or len(set(columns)) < len(columns)):
         raise OptionError(f"columns must be different names, at least one, got {list(columns)!r}")
-    snapshot = resolve(ref, token)
-    files = file_refs(snapshot)
+    snapshot, token = origin.snapshot(), origin.token
+    files = file_refs(snapshot, origin.transport)
     card = from_yaml(snapshot.features or ())
     # A filter may name any column, so all that the card knows are looked for.
     known = list(columns) if columns is not None and where is None else list(card)

@@ -11,7 +11,8 @@ from pipeline.hub import cache
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.resolver import resolve
 from pipeline.parquet.footer import Footer, read_footer, read_footers
-from pipeline.parquet.scan import ScanTask, scan, whole_file
+from pipeline.parquet.scan import scan
+from pipeline.parquet.task import ScanTask, whole_file
 from pipeline.storage import Meter, expand
 
 NESTED = pa.table(

@@ -17,7 +17,8 @@ from pipeline.hub.resolver import resolve
 from pipeline.parquet.blocks import merge_ranges
 from pipeline.parquet.footer import read_footer, read_footers
 from pipeline.parquet.plan import balance
-from pipeline.parquet.scan import ScanOptions, scan, whole_file
+from pipeline.parquet.scan import scan
+from pipeline.parquet.task import ScanOptions, whole_file
 from pipeline.storage import FileRef, expand
 
 ODD_NAMES = ["a", "a.b", "a b", "é", "`tick`", 'q"uote', "a.b.c", "", "list", "x/y", "key_value"]
