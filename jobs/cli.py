@@ -145,32 +145,38 @@ def build_mix(
 @click.option("--config", help="Config.  [default: the dataset's own]")
 @click.option("--revision", help="Branch, tag or commit.  [default: main]")
 @click.option("--columns", metavar="A,B", help="Columns; no others are fetched.  [default: all]")
+@click.option("--filter", "where", metavar="SQL", help="Only rows for which this is true: \"id > 7 and lang = 'en'\".")
+@click.option("--shuffle", is_flag=True, help="In shuffled order.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffled order.")
+@click.option(
+    "--transport",
+    type=click.Choice(["auto", "xet", "http"]),
+    default="auto",
+    show_default=True,
+    help="How ranges come.",
+)
+@click.option("--bench", is_flag=True, help="Print no rows but how fast they come, and what was fetched for them.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line, binary values as base64.")
 @_endpoint
-def stream(
-    dataset: str,
-    rows: int | None,
-    split: str | None,
-    config: str | None,
-    revision: str | None,
-    columns: str | None,
-    as_json: bool,
-    endpoint: str | None,
-) -> None:
+def stream(dataset: str, rows: int | None, bench: bool, columns: str | None, as_json: bool, **chosen: Any) -> None:
     """Print the rows of DATASET, read as they are printed.
 
     \b
     Example:
       pipeline stream ns/name --rows 5
       pipeline stream ns/name --split test --columns question,answer --json
+      pipeline stream ns/name --shuffle --bench
     """
     import pipeline
+    from jobs import bench as benchmark
 
     names = [name.strip() for name in columns.split(",")] if columns else None
-    found = pipeline.stream(
-        dataset, split=split, config=config, revision=revision, columns=names, decode=False, endpoint=endpoint
-    )
-    for row in itertools.islice(found, rows):
+    options = {"filter": chosen.pop("where"), "columns": names, "decode": False, "ref_ttl_s": 0.0, **chosen}
+    if bench:
+        measured = benchmark.measure(lambda: pipeline.stream(dataset, format="arrow", **options), rows)
+        benchmark.show(measured, as_json=as_json)
+        return
+    for row in itertools.islice(pipeline.stream(dataset, **options), rows):
         console.row(row, as_json=as_json)
 
 

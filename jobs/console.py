@@ -22,6 +22,10 @@ class Bar(Protocol):
         """Say that `n` more are done."""
         ...
 
+    def set_postfix_str(self, s: str) -> Any:
+        """Say something after the bar."""
+        ...
+
 
 def say(text: str = "") -> None:
     """A line for the user."""
@@ -101,7 +105,7 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def progress(total: int, what: str, unit: str) -> Iterator[Bar]:
+def progress(total: int | None, what: str, unit: str) -> Iterator[Bar]:
     """A bar on stderr while it is a terminal; otherwise nothing."""
     with tqdm(total=total, desc=what, unit=unit, disable=None, leave=False, file=sys.stderr) as bar:
         yield bar

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
+from pyarrow import types
 
 from pipeline.errors import SchemaError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
-from pipeline.parquet.footer import read_footer, read_footers
+from pipeline.parquet.footer import plain_path, read_footer, read_footers
+from pipeline.parquet.layout import leaves
 from pipeline.parquet.scan import scan_each
 from pipeline.parquet.task import ScanTask
 from pipeline.storage import FileRef
@@ -22,9 +24,10 @@ _AT_ONCE = 256
 
 
 def stored_schema(files: Sequence[FileRef], known: Sequence[str], token: Secret | None) -> pa.Schema:
-    """The schema of a split's first file, and after it the `known` columns that only other files have."""
+    """The schema of a split's first file, and after it the `known` columns (or paths) that only other files have."""
     arrow = read_footer(files[0], token).schema()
-    missing = [name for name in known if arrow.get_field_index(name) < 0]
+    wanted = dict.fromkeys(top_column(arrow, name) or name for name in known)
+    missing = [name for name in wanted if arrow.get_field_index(name) < 0]
     for start in range(1, len(files), _AT_ONCE) if missing else ():
         for footer in read_footers(files[start : start + _AT_ONCE], token):
             other = footer.schema()
@@ -37,11 +40,74 @@ def stored_schema(files: Sequence[FileRef], known: Sequence[str], token: Secret 
 
 
 def choose(schema: pa.Schema, columns: Sequence[str], about: str) -> pa.Schema:
-    """The schema of these columns. Raises SchemaError for one that is not there."""
-    for name in columns:
-        if schema.get_field_index(name) < 0:
-            raise SchemaError(f"{about}: no column {name!r}; it has {', '.join(map(repr, schema.names))}")
-    return pa.schema([schema.field(name) for name in columns])
+    """The schema of these columns, each a top-level name or a path into a nested one. Raises SchemaError for one not there."""
+    paths = group_paths(schema, columns)
+    fields = []
+    for name, rests in paths.items():
+        kind = narrow(schema.field(name).type, rests) if schema.get_field_index(name) >= 0 else None
+        if kind is None:
+            wrong = next(column for column in columns if column == name or column.startswith(f"{name}."))
+            raise SchemaError(f"{about}: no column {wrong!r}; it has {', '.join(map(repr, schema.names))}")
+        fields.append(schema.field(name).with_type(kind))
+    return pa.schema(fields)
+
+
+def group_paths(schema: pa.Schema, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Top-level column -> the paths in it that were asked for, an empty one for all of it."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        name = top_column(schema, column) or column
+        found.setdefault(name, []).append(column[len(name) + 1 :])
+    return found
+
+
+def top_column(schema: pa.Schema, path: str) -> str | None:
+    """The top-level column that a path leads into, the one of the longest name; `None` when there is none."""
+    name = path
+    while name and schema.get_field_index(name) < 0:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def paths_in(own: pa.Schema, wanted: pa.Schema) -> list[str]:
+    """What to ask a file for: the wanted columns that it has, of narrowed ones the parts that it has."""
+    found: list[str] = []
+    for field in wanted:
+        if own.get_field_index(field.name) < 0:
+            continue
+        there = [path for path, _, _ in leaves(pa.schema([own.field(field.name)]))]
+        asked = {path for path, _, _ in leaves(pa.schema([field]))}
+        part = [plain_path(path) for path in there if path in asked]
+        found += part if 0 < len(part) < len(there) else [field.name]
+    return found
+
+
+def narrow(kind: pa.DataType, paths: Sequence[str]) -> pa.DataType | None:
+    """A type with the parts at these paths alone, through lists; `None` when one of them is not there."""
+    if "" in paths:
+        return kind
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner = narrow(kind.value_type, paths)
+        return None if inner is None else _like(kind, kind.value_field.with_type(inner))
+    if not types.is_struct(kind):
+        return None
+    children, matched = [], 0
+    for child in kind:
+        rests = [path[len(child.name) + 1 :] for path in paths if f"{path}.".startswith(f"{child.name}.")]
+        if rests:
+            inner = narrow(child.type, rests)
+            if inner is None:
+                return None
+            children.append(child.with_type(inner))
+            matched += len(rests)
+    return pa.struct(children) if matched == len(paths) else None
+
+
+def _like(kind: pa.DataType, element: pa.Field) -> pa.DataType:
+    """A list of the same sort with another element."""
+    if types.is_fixed_size_list(kind):
+        return pa.list_(element, kind.list_size)
+    return pa.large_list(element) if types.is_large_list(kind) else pa.list_(element)
 
 
 def scan_as(tasks: Iterable[ScanTask], schema: pa.Schema, token: Secret | None) -> Iterator[pa.RecordBatch]:
@@ -54,8 +120,7 @@ def scan_as(tasks: Iterable[ScanTask], schema: pa.Schema, token: Secret | None) 
     def own_columns() -> Iterator[tuple[ScanTask, list[str]]]:
         for task in tasks:
             uris.append(task.file.uri)
-            own = set(task.footer.schema().names)
-            yield task, [name for name in schema.names if name in own]
+            yield task, paths_in(task.footer.schema(), schema)
 
     for position, batch in scan_each(own_columns(), token):
         yield batch if batch.schema.equals(schema) else conform(batch, schema, uris[position])

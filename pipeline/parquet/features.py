@@ -49,7 +49,7 @@ def feature_of_type(kind: pa.DataType) -> Any:
     if types.is_struct(kind):
         children = {field.name: feature_of_type(field.type) for field in kind}
         return None if None in children.values() else children
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    if _is_list(kind):
         inner = feature_of_type(kind.value_type)
         if inner is None:
             return None
@@ -59,6 +59,21 @@ def feature_of_type(kind: pa.DataType) -> Any:
         return listed
     dtype = _dtype(kind)
     return {"dtype": dtype, "_type": "Value"} if dtype else None
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def narrow_feature(feature: Any, kind: pa.DataType) -> Any:
+    """The feature of a nested column of which only some parts are read: those that its type still has."""
+    if types.is_struct(kind) and isinstance(feature, Mapping) and not isinstance(feature.get("_type"), str):
+        return {child.name: narrow_feature(feature[child.name], child.type) for child in kind if child.name in feature}
+    if _is_list(kind) and isinstance(feature, list):
+        return [narrow_feature(feature[0], kind.value_type)]
+    if _is_list(kind) and isinstance(feature, Mapping) and "feature" in feature:
+        return {**feature, "feature": narrow_feature(feature["feature"], kind.value_type)}
+    return feature
 
 
 def to_yaml(features: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -214,12 +214,12 @@ def _as_file(raw: bytes) -> pa.BufferReader:
 @lru_cache(maxsize=4096)
 def _row_groups(raw: bytes, kept: tuple[int, ...] | None) -> tuple[RowGroup, ...]:
     metadata = _parse(raw)
-    columns = [(_without_lists(path), column) for path, column, _ in leaves(_schema(raw))]
+    columns = [(plain_path(path), column) for path, column, _ in leaves(_schema(raw))]
     indexes = range(metadata.num_row_groups) if kept is None else kept
     return tuple(_row_group(metadata.row_group(i), index, i, columns) for i, index in enumerate(indexes))
 
 
-def _without_lists(path: str) -> str:
+def plain_path(path: str) -> str:
     """A path as people write it: `messages.role`, also where `messages` is a list."""
     return path.replace(".list.element", "").replace(".key_value", "")
 

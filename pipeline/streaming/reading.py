@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 
 import pyarrow as pa
@@ -18,7 +19,9 @@ import pyarrow.compute as pc
 from pipeline.errors import CorruptFileError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
+from pipeline.parquet.dataset import paths_in
 from pipeline.parquet.filtering import GroupFilter, RowFilter
+from pipeline.parquet.footer import Footer
 from pipeline.parquet.scan import scan_each
 from pipeline.parquet.task import ScanOptions, ScanTask, Task
 from pipeline.predicate import Predicate, filter_batch
@@ -74,13 +77,16 @@ def read_pieces(
     waiting: deque[_Part] = deque()
     uris: dict[int, str] = {}
 
+    @lru_cache(maxsize=16)
+    def columns_in(footer: Footer) -> list[str]:
+        return paths_in(footer.schema(), wanted.schema)
+
     def tasks() -> Iterator[Task]:
         for part, scans in _planned(parts, wanted, reading):
             waiting.append(part)
             for task in scans:
                 uris[len(uris)] = task.file.uri
-                own = set(task.footer.schema().names)
-                yield task, [name for name in wanted.schema.names if name in own]
+                yield task, columns_in(task.footer)
 
     def conformed() -> Iterator[pa.RecordBatch]:
         for position, batch in scan:

@@ -15,7 +15,7 @@ from pipeline.hub.ranges import Transport, file_refs
 from pipeline.hub.repo import DatasetRef, Secret
 from pipeline.hub.resolver import DataFiles, Snapshot, select_split
 from pipeline.parquet.dataset import choose, stored_schema
-from pipeline.parquet.features import Features, features_of, from_yaml, with_features
+from pipeline.parquet.features import Features, features_of, from_yaml, narrow_feature, with_features
 from pipeline.predicate import Predicate, filter_batch, parse_predicate
 from pipeline.storage import FileRef
 from pipeline.streaming.reading import Wanted
@@ -81,6 +81,11 @@ def open_source(origin: Origin, columns: Sequence[str] | None, where: str | pads
     predicate = _predicate(where, stored)
     schema = stored if columns is None else choose(stored, columns, snapshot.rows_url)
     extra = [name for name in (predicate.columns if predicate else ()) if name not in schema.names]
+    for name in predicate.columns if predicate else ():
+        if name in schema.names and schema.field(name).type != stored.field(name).type:
+            raise OptionError(
+                f"columns may not name a part of {name!r}, which the filter reads; name {name!r} as a whole"
+            )
     read = pa.schema([*schema, *(stored.field(name) for name in extra)], stored.metadata)
     return Source(
         about=snapshot.rows_url,
@@ -88,7 +93,7 @@ def open_source(origin: Origin, columns: Sequence[str] | None, where: str | pads
         files=files,
         token=token,
         schema=schema,
-        features=_features(stored, card, schema.names),
+        features=_features(stored, card, schema),
         wanted=Wanted(schema=read, predicate=predicate, columns=tuple(schema.names) if extra else None),
         known=tuple(stored.names) if columns is None else None,
     )
@@ -104,11 +109,11 @@ def _identity(snapshot: Snapshot) -> dict[str, str]:
     }
 
 
-def _features(stored: pa.Schema, card: Features, names: Sequence[str]) -> Features | None:
+def _features(stored: pa.Schema, card: Features, chosen: pa.Schema) -> Features | None:
     """The features that the first file carries, else those of the card, else those of the types."""
     metadata = stored.metadata or {}
     found = features_of(stored if b"huggingface" in metadata else with_features(stored, card))
-    return None if found is None else {name: found[name] for name in names}
+    return None if found is None else {field.name: narrow_feature(found[field.name], field.type) for field in chosen}
 
 
 def _predicate(where: str | pads.Expression | None, schema: pa.Schema) -> Predicate | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import pipeline
-from pipeline.errors import NotFoundError, OptionError
+from pipeline.errors import NotFoundError, OptionError, SchemaError
 from pipeline.hub import cache
 
 ROWS = 4000
@@ -193,3 +193,26 @@ def test_ranks_of_a_machine_start_with_three_requests_and_a_token(sorted_rows, h
     assert {one.communicate(timeout=120)[0] for one in ranks} == {"666\n"}
     counts = hub.counts()
     assert (counts["repo_info"], counts["tree"], counts["resolve"], counts["xet_read_token"]) == (1, 1, 1, 1)
+
+
+def test_a_part_of_a_nested_column_streams_alone(put, repo, parquet_bytes):
+    """A path reads that part and fetches no other, with its feature; a column with a dot in its name is itself."""
+    rng = random.Random(repo)
+    rows = [
+        {
+            "m": [{"role": "user", "content": rng.randbytes(9000).hex()}],
+            "s": {"a": i, "b": {"c": i, "d": "x"}},
+            "s.a": "dot",
+        }
+        for i in range(200)
+    ]
+    put(repo, {"train.parquet": parquet_bytes(pa.Table.from_pylist(rows), row_group_size=50)})
+    stream = pipeline.stream(repo, columns=["m.role", "s.b.c", "s.a"], shuffle=True, transport="http")
+    expected = [{"m": [{"role": "user"}], "s": {"b": {"c": i}}, "s.a": "dot"} for i in range(200)]
+    assert sorted(stream, key=lambda row: row["s"]["b"]["c"]) == expected
+    assert stream.stats.bytes_fetched < 100_000
+    assert list(stream.features["m"]["feature"]) == ["role"]
+    with pytest.raises(SchemaError, match=r"no column 'm\.nope'"):
+        pipeline.stream(repo, columns=["m.nope"])
+    with pytest.raises(OptionError, match="name 's' as a whole"):
+        pipeline.stream(repo, columns=["s.b"], filter="s.b.c > 3")
