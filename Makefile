@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: quickstart test test-long check format docs lock clean
+.PHONY: quickstart test test-long test-torch check format docs lock clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/pipeline quickstart
@@ -14,6 +14,11 @@ test: $(INSTALLED)
 
 test-long: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# The same tests with torch, which is no dependency: DataLoader workers, ranks, torchdata.
+test-torch: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch torchdata
+	$(BIN)/python -m pytest tests/pipeline/streaming/test_torch_loading.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

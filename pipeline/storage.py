@@ -38,6 +38,11 @@ class FileRef:
     endpoint: str | None = None
     xet_hash: str | None = None
 
+    @property
+    def is_hashed(self) -> bool:
+        """Whether `content_id` is a hash of the content, so that what was read can be kept under it."""
+        return self.endpoint is not None and not self.uri.endswith(f"/{self.content_id}")
+
 
 class Meter:
     """Counts what is asked for: requests by kind, bytes that came, and those of them that were wanted. Threads share one."""

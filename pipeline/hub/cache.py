@@ -81,10 +81,11 @@ def drop(key: Key) -> None:
 def trim(kind: str, max_bytes: int) -> None:
     """Leave at most so many bytes of the entries of a kind: those used longest ago go."""
     found = []
-    for path in (folder() / kind).glob("*/*"):
-        with suppress(OSError):  # another process trims too
-            status = path.stat()
-            found.append((status.st_mtime_ns, status.st_size, path))
+    with suppress(OSError):  # a folder that may not be read
+        for path in (folder() / kind).glob("*/*"):
+            with suppress(OSError):  # another process trims too
+                status = path.stat()
+                found.append((status.st_mtime_ns, status.st_size, path))
     held = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if held <= max_bytes:
@@ -101,7 +102,7 @@ def only_one(key: Key) -> Iterator[None]:
     Without a disk to lock on, or when another one hangs, all are inside.
     """
     lock = None
-    with suppress(OSError, Timeout):
+    with suppress(OSError, Timeout, NotImplementedError):  # some network disks have no locks
         path = _path(("lock", *key))
         _make_private(path.parent)
         lock = FileLock(path, timeout=_LOCK_S, mode=0o600, thread_local=False)

@@ -14,9 +14,17 @@ import httpx2
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from pipeline.errors import AccessError, ConflictError, DatasetError, NotFoundError, OptionError, TransferError
+from pipeline.errors import (
+    AccessError,
+    ConflictError,
+    CorruptFileError,
+    DatasetError,
+    NotFoundError,
+    OptionError,
+    TransferError,
+)
 from pipeline.hub import retry
-from pipeline.hub.repo import DatasetRef, Secret
+from pipeline.hub.repo import DatasetRef, Secret, check_writable
 
 TIMEOUT_S = 60.0
 _CONFLICTS = (409, 412)
@@ -75,7 +83,8 @@ def repo_exists(ref: DatasetRef, token: Secret | None) -> bool:
 
 
 def create_repo(ref: DatasetRef, token: Secret | None, *, private: bool | None = None) -> None:
-    """Create the dataset repo; that it exists already is fine."""
+    """Create the dataset repo; that it exists already is fine. Raises OptionError for a bucket."""
+    check_writable(ref)
     namespace, name = ref.repo_id.split("/")
     body: dict[str, Any] = {"name": name, "organization": namespace, "type": "dataset"}
     if private is not None:
@@ -88,6 +97,7 @@ def create_repo(ref: DatasetRef, token: Secret | None, *, private: bool | None =
 
 def check_branch(ref: DatasetRef, token: Secret | None) -> None:
     """Raises OptionError when an existing revision is none that commits can be added to: a tag, a commit, a conversion."""
+    check_writable(ref)
     if ref.revision in (None, "main") or re.fullmatch(r"refs/pr/\d+", ref.revision or ""):
         return
     branches = get(ref.api_url("refs"), token, about=ref.repo_id).json()["branches"]
@@ -136,6 +146,8 @@ def _translate_status(err: hub_errors.HfHubHTTPError, about: str) -> DatasetErro
         return ConflictError(f"{about}: the target changed meanwhile, status {status}{detail}; run again")
     if status == 404:
         return NotFoundError(f"{about}: not found on the Hub{detail}")
+    if status == 416:
+        return CorruptFileError(f"{about}: shorter than its listing or its footer says, status 416; check the file")
     if status in retry.UNSURE:
         return TransferError(f"{about}: the Hub answered {status}{detail} until we gave up; try again later")
     return OptionError(f"{about}: the Hub refused the request, status {status}{detail}")

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from pipeline.errors import ConflictError, CorruptFileError, NotFoundError, TransferError
 from pipeline.hub import client
 from pipeline.hub.listing import Listing, forget_branch, list_files
-from pipeline.hub.repo import DatasetRef, Secret
+from pipeline.hub.repo import DatasetRef, Secret, check_writable
 from pipeline.hub.upload import StoredFile
 
 TRANSACTIONS = ".pipeline/transactions.json"
@@ -53,6 +53,7 @@ def commit(
     A transaction that is already in the branch is not committed again. Raises what `build` raises, ConflictError when the
     branch never stood still, TransferError when the Hub could not be reached.
     """
+    check_writable(ref)
     conflicts = failures = 0
     while True:
         try:

@@ -3,25 +3,33 @@
 One request pins a branch to a commit; then the (paged) listing and the card are asked for at the same time. A commit never
 changes, so its listing is kept on disk for ever, and who knows the commit sends no request at all. What a branch points to is
 asked again by every job; only processes that start together share one answer.
+
+A bucket has no commits: its listing, whose files have content hashes, is pinned by a digest of itself, and is asked for again
+by every job. The content of such a file is read by its hash (ranges.py), whatever stands at its path meanwhile.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.errors import NotFoundError
+from pipeline.errors import ConflictError, NotFoundError, OptionError
 from pipeline.hub import cache, client
 from pipeline.hub.card import Card, parse_card
 from pipeline.hub.repo import DatasetRef, Secret
 
 _PINNED: set[cache.Key] = set()
 """The branches that this process has asked for: who asks twice wants to know anew."""
+_CARD = "README.md"
+_BUCKET_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,23 @@ def pin(ref: DatasetRef, token: Secret | None, *, ttl_s: float = 0.0) -> Dataset
     return replace(ref, revision=sha)
 
 
+def pin_at(ref: DatasetRef, token: Secret | None, when: datetime) -> DatasetRef:
+    """The same ref at the last commit of its branch that was there at `when`.
+
+    Raises NotFoundError when the branch had none yet, OptionError for a bucket.
+    """
+    if ref.kind == "buckets":
+        raise OptionError(f"timestamp cannot be used with a bucket, which has no history: 'hf://{ref}'")
+    url = ref.api_url(f"commits/{quote(ref.revision or 'main', safe='')}")
+    first = None
+    for entry in client.get_pages(url, token, about=str(ref)):
+        first = datetime.fromisoformat(entry["date"])
+        if first <= when:
+            return replace(ref, revision=entry["id"])
+    since = f"; its first commit is of {first.isoformat()}" if first else ""
+    raise NotFoundError(f"{ref}: no commit is as old as {when.isoformat()}{since}")
+
+
 def forget_branch(ref: DatasetRef, token: Secret | None) -> None:
     """Let no process be served what a branch was before the commit that we just made."""
     cache.drop(_branch_key(ref, token))
@@ -85,7 +110,7 @@ def list_files(ref: DatasetRef, token: Secret | None, *, ttl_s: float = 0.0) -> 
     """
     pinned = pin(ref, token, ttl_s=ttl_s)
     assert pinned.revision is not None
-    key = ("listing", cache.owner(token), pinned.endpoint, pinned.repo_id, pinned.revision)
+    key = _listing_key(pinned, token)
     content = cache.load(key)
     if content is None:
         with cache.only_one(key):
@@ -99,7 +124,11 @@ def list_files(ref: DatasetRef, token: Secret | None, *, ttl_s: float = 0.0) -> 
 
 
 def _branch_key(ref: DatasetRef, token: Secret | None) -> cache.Key:
-    return "branch", cache.owner(token), ref.endpoint, ref.repo_id, ref.revision or "main"
+    return "branch", cache.owner(token), ref.endpoint, ref.full_name, ref.revision or "main"
+
+
+def _listing_key(pinned: DatasetRef, token: Secret | None) -> cache.Key:
+    return "listing", cache.owner(token), pinned.endpoint, pinned.full_name, pinned.revision or ""
 
 
 def _fresh_commit(content: bytes | None, ttl_s: float) -> str | None:
@@ -110,12 +139,21 @@ def _fresh_commit(content: bytes | None, ttl_s: float) -> str | None:
 
 
 def _ask_commit(ref: DatasetRef, token: Secret | None) -> str:
+    if ref.kind == "buckets":
+        content = _ask_bucket(ref, token)
+        cache.store(_listing_key(replace(ref, revision=_digest(content)), token), content)
+        return _digest(content)
     url = ref.api_url(f"revision/{quote(ref.revision or 'main', safe='')}")
     return str(client.get(url, token, about=str(ref)).json()["sha"])
 
 
 def _ask_files(pinned: DatasetRef, token: Secret | None) -> bytes:
     """A commit's files and card as they are kept: JSON, a list per file."""
+    if pinned.kind == "buckets":
+        content = _ask_bucket(pinned, token)
+        if _digest(content) != pinned.revision:
+            raise NotFoundError(f"{pinned}: the bucket has changed since it was listed; open it again")
+        return content
     url = pinned.api_url(f"tree/{pinned.revision}?recursive=true&expand=false")
     with ThreadPoolExecutor(1) as pool:
         card = pool.submit(_ask_card, pinned, token)
@@ -124,9 +162,30 @@ def _ask_files(pinned: DatasetRef, token: Secret | None) -> bytes:
         return json.dumps({"files": files, "card": card.result()}).encode()
 
 
+def _ask_bucket(ref: DatasetRef, token: Secret | None) -> bytes:
+    """A bucket's files and card; listed again when somebody writes the card in between."""
+    for _ in range(_BUCKET_TRIES):
+        entries = client.get_pages(ref.api_url("tree?recursive=true"), token, about=str(ref))
+        files = sorted((_as_kept(entry) for entry in entries if entry["type"] == "file"), key=itemgetter(0))
+        content_hash = next((xet_hash for path, _, _, xet_hash in files if path == _CARD), None)
+        if content_hash is None:
+            return json.dumps({"files": files, "card": ""}).encode()
+        try:
+            response = client.get(ref.file_url(_CARD), token, about=f"{ref}/{_CARD}")
+        except NotFoundError:
+            continue
+        if content_hash in [one.headers.get("x-xet-hash") for one in (*response.history, response)]:
+            return json.dumps({"files": files, "card": response.text}).encode()
+    raise ConflictError(f"{ref}: {_CARD} changed each time the bucket was listed; try again later")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
+
+
 def _ask_card(pinned: DatasetRef, token: Secret | None) -> str:
     try:
-        return client.get(pinned.file_url("README.md"), token, about=f"{pinned}/README.md").text
+        return client.get(pinned.file_url(_CARD), token, about=f"{pinned}/{_CARD}").text
     except NotFoundError:
         return ""
 

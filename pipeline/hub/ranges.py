@@ -2,7 +2,8 @@
 
 Xet (xet.py) is taken where the file is in it. Over HTTP the Hub answers a download with a redirect to storage, signed for a
 while: the signed address is asked for once per file and used until shortly before it ends. The Hub's token goes to the Hub
-alone, also when the Hub says that a repo has moved. A range that comes back short or long is an error.
+alone, also when the Hub says that a repo has moved. A range that comes back short or long is an error, and so is one of a
+bucket's file that is no longer what was listed: Xet storage has the old bytes still, HTTP only those of now.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import httpx2
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import get_session, hf_raise_for_status
 
-from pipeline.errors import DatasetError, OptionError, TransferError
+from pipeline.errors import CorruptFileError, DatasetError, OptionError, TransferError
 from pipeline.hub import client, retry, xet
 from pipeline.hub.repo import DatasetRef, Secret, parse_ref
 from pipeline.hub.resolver import Snapshot
@@ -48,7 +49,7 @@ def file_refs(snapshot: Snapshot, transport: Transport = "auto") -> tuple[FileRe
             raise OptionError(f"option 'transport' is 'xet', but {file.path!r} is not in Xet storage; use 'auto'")
     return tuple(
         FileRef(
-            uri=f"hf://datasets/{ref.repo_id}@{ref.revision}/{file.path}",
+            uri=ref.uri(file.path),
             size=file.size,
             content_id=file.content_id,
             endpoint=ref.endpoint,
@@ -76,6 +77,7 @@ class HttpReader:
         ref = parse_ref(file.uri, endpoint=file.endpoint)
         self._url = ref.file_url(ref.path)
         self._about = f"{ref}/{ref.path}"
+        self._content = file.content_id if ref.kind == "buckets" else None
         self._token = token
         self._meter = meter or Meter()
         self._signed: str | None = None
@@ -93,8 +95,11 @@ class HttpReader:
             raise client.translate(err, self._about) from err
         except _ClosedError as err:
             raise TransferError(f"{self._about}: closed while it was being read") from err
-        if response.status_code == 200 and len(data) > end - start:
+        said = response.headers.get("content-range", f"bytes {start}-")
+        if response.status_code == 200:
             data = data[start:end]
+        elif not said.startswith(f"bytes {start}-"):
+            raise TransferError(f"{self._about}: {said!r} came for range {start}-{end}; try again")
         if len(data) != end - start:
             raise TransferError(f"{self._about}: {len(data)} bytes came for range {start}-{end}; try again")
         return data
@@ -128,12 +133,25 @@ class HttpReader:
             for _ in range(_HOPS):
                 response, data = self._send(url, mine | wanted, "resolve")
                 if response.status_code not in _REDIRECTS:
+                    self._check_content(response)
                     break
                 url = urljoin(url, response.headers["location"])
                 if _origin(url) != _origin(self._url):
+                    self._check_content(response)
                     self._signed, self._good_until = url, _good_until(url)
                     return url, None
             return None, (response, data)
+
+    def _check_content(self, response: httpx2.Response) -> None:
+        """Raises CorruptFileError unless the Hub says that a bucket's file is what it was when it was listed."""
+        if self._content is None or response.status_code >= 400:
+            return
+        said = response.headers.get("x-xet-hash") or response.headers.get("etag", "").removeprefix("W/").strip('"')
+        if said != self._content:
+            raise CorruptFileError(
+                f"{self._about}: was written again since the bucket was listed, its hash is {said or 'unknown'!r} and was "
+                f"{self._content!r}; open the bucket again"
+            )
 
     def _send(self, url: str, headers: dict[str, str], kind: str) -> tuple[httpx2.Response, bytes]:
         """The answer and its body, the body read here so that it can be given up."""

@@ -1,14 +1,15 @@
 """What a dataset is called, and who asks for it.
 
-One grammar, one parser: `ns/name`, `datasets/ns/name`, `hf://datasets/ns/name[@revision][/path]`. A `DatasetRef` is what the
-user wrote; pinned to a commit it becomes a `Snapshot` (resolver.py). A `Secret` carries a Hub token and shows it to nobody.
+One grammar, one parser: `ns/name`, `datasets/ns/name`, `hf://datasets/ns/name[@revision][/path]`, and for a bucket, which has
+no revisions, `hf://buckets/ns/name[/path]`. A `DatasetRef` is what the user wrote; pinned to a commit it becomes a `Snapshot`
+(resolver.py). A `Secret` carries a Hub token and shows it to nobody.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from huggingface_hub import constants, get_token
@@ -18,6 +19,9 @@ from pipeline.errors import OptionError
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REF_PREFIX = re.compile(r"refs/(?:convert|pr)/[^/]+")
 _FORMS = "expected 'ns/name' or 'hf://datasets/ns/name[@revision]'"
+_BUCKET_FORM = "expected 'hf://buckets/ns/name[/path]'"
+
+Kind = Literal["datasets", "buckets"]
 
 
 class Secret:
@@ -49,7 +53,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRef:
-    """A dataset as the user names it. `None` means the Hub's own default: branch `main`, the default config."""
+    """A dataset as the user names it. `None` means the Hub's own default: branch `main`, the default config.
+
+    Of a bucket, which has no commits, a listing's ref has a digest of that listing as its revision.
+    """
 
     repo_id: str
     endpoint: str
@@ -57,18 +64,29 @@ class DatasetRef:
     config: str | None = None
     split: str | None = None
     path: str = ""
+    kind: Kind = "datasets"
+
+    @property
+    def full_name(self) -> str:
+        """`ns/name`, or `buckets/ns/name`: what no repo of another kind is called."""
+        return self.repo_id if self.kind == "datasets" else f"{self.kind}/{self.repo_id}"
 
     def api_url(self, what: str = "") -> str:
         """The repo's API address, as `/api/datasets/ns/name[/what]`."""
-        return f"{self.endpoint}/api/datasets/{self.repo_id}" + (f"/{what}" if what else "")
+        return f"{self.endpoint}/api/{self.kind}/{self.repo_id}" + (f"/{what}" if what else "")
 
     def file_url(self, path: str, revision: str | None = None) -> str:
         """Where `path` is downloaded from at a revision."""
-        pinned = quote(revision or self.revision or "main", safe="")
-        return f"{self.endpoint}/datasets/{self.repo_id}/resolve/{pinned}/{quote(path)}"
+        pinned = "" if self.kind == "buckets" else quote(revision or self.revision or "main", safe="") + "/"
+        return f"{self.endpoint}/{self.kind}/{self.repo_id}/resolve/{pinned}{quote(path)}"
+
+    def uri(self, path: str) -> str:
+        """`path` as `hf://datasets/ns/name@revision/path`, which `parse_ref` reads; a bucket's has no revision."""
+        at = f"@{self.revision}" if self.revision and self.kind == "datasets" else ""
+        return f"hf://{self.kind}/{self.repo_id}{at}/{path}"
 
     def __str__(self) -> str:
-        return f"{self.repo_id}@{self.revision}" if self.revision else self.repo_id
+        return f"{self.full_name}@{self.revision}" if self.revision and self.kind == "datasets" else self.full_name
 
 
 def default_endpoint() -> str:
@@ -106,12 +124,15 @@ def parse_ref(
 ) -> DatasetRef:
     """Read a dataset's name in any of its forms.
 
-    Raises OptionError when it has none of them, or names two different revisions.
+    Raises OptionError when it has none of them, or names two different revisions, or one of a bucket.
     """
     rest = text.removeprefix("hf://").strip("/")
     if "://" in rest:
         raise OptionError(f"{text!r} is not on the Hub; {_FORMS}")
-    repo_id, written, path = _split_ref(rest.removeprefix("datasets/"), text)
+    kind: Kind = "buckets" if rest.startswith("buckets/") else "datasets"
+    repo_id, written, path = _split_ref(rest.removeprefix(f"{kind}/"), text)
+    if kind == "buckets" and (written or revision):
+        raise OptionError(f"{text!r} is a bucket, which has no revisions, got {written or revision!r}; {_BUCKET_FORM}")
     if written and revision and written != revision:
         raise OptionError(f"{text!r} names revision {written!r}, but the option 'revision' says {revision!r}; give one")
     return DatasetRef(
@@ -121,7 +142,14 @@ def parse_ref(
         config=config,
         split=split,
         path=path,
+        kind=kind,
     )
+
+
+def check_writable(ref: DatasetRef) -> None:
+    """Raises OptionError for a bucket: it has no commits, which every write here ends in."""
+    if ref.kind == "buckets":
+        raise OptionError(f"'hf://{ref}' is a bucket, which can only be read here; {_FORMS} to write to")
 
 
 def is_repo_id(text: str) -> bool:

@@ -2,12 +2,13 @@
 
 What the caller asks for comes first (`data_files`, `data_dir`), then the card's configs, then what file names tell: all as
 `datasets` has it, also the order of splits and of the files in one. Only the split that is wanted is matched. Two things differ:
-patterns stay inside their repo (an absolute path, a `..` or another scheme is an error), and only Parquet files are data.
+patterns stay inside their repo (an absolute path, a `..` or another scheme is an error), and only files of one kind are data:
+Parquet, unless the caller wants TAR archives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -22,8 +23,21 @@ from pipeline.hub.repo import DatasetRef, Secret
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 """What `load_dataset` takes as `data_files`: a pattern, several, or several by split."""
+_CARD = "README.md"
 _SHOWN = 5
 _PATH = attrgetter("path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    """The files that are data to a reader, and what it calls them."""
+
+    name: str
+    holds: Callable[[str], bool]
+
+
+PARQUET_FILES = FileKind(name="Parquet", holds=is_parquet)
+TAR_FILES = FileKind(name="TAR", holds=lambda path: path.endswith((".tar", ".tar.gz", ".tgz")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +60,8 @@ def resolve(
     """The data files of the ref's split (default: `train`) in its config (default: the card's own).
 
     `data_files` and `data_dir` are those of `load_dataset`: patterns (`train` unless by split) and a folder that they are in;
-    a folder alone is searched as a repo without a card is. Either hides what the card says of files and features.
+    a folder alone is searched as a repo without a card is. A path in the ref is the folder that these are in. Any of them hides
+    what the card says of files and features.
     Raises NotFoundError, listing what exists, for an unknown config or split and for a pattern that matches nothing;
     OptionError for a pattern that leaves the repo.
     """
@@ -54,17 +69,25 @@ def resolve(
 
 
 def select_split(
-    listing: Listing, ref: DatasetRef, *, data_files: DataFiles | None = None, data_dir: str | None = None
+    listing: Listing,
+    ref: DatasetRef,
+    *,
+    data_files: DataFiles | None = None,
+    data_dir: str | None = None,
+    kind: FileKind = PARQUET_FILES,
 ) -> Snapshot:
-    """What `resolve` does, on a listing: the ref's config and split in it. No network."""
+    """What `resolve` does, on a listing, for files of this kind: the ref's config and split in it. No network."""
+    if ref.path:
+        data_dir = f"{ref.path}/{data_dir}" if data_dir else ref.path
     asked = data_files is not None or bool(data_dir)
     config = pick_config(listing, ref.config, needed=not asked)
     if asked:
         config = _asked_config(config.name, data_files, data_dir or "", str(listing.ref))
     if config.data_files:
-        split, files = _explicit_split(listing, config, ref.split, "option 'data_files'" if asked else "README.md")
+        place = "option 'data_files'" if asked else _CARD
+        split, files = _explicit_split(listing, config, ref.split, kind, place)
     else:
-        split, files = _inferred_split(listing, config, ref.split)
+        split, files = _inferred_split(listing, config, ref.split, kind)
     info = None if asked else listing.card.info(config.name)
     features = tuple(info["features"]) if info and info.get("features") else None
     return Snapshot(ref=replace(listing.ref, config=config.name, split=split), files=files, features=features)
@@ -169,42 +192,44 @@ def _explicit_patterns(config: ConfigEntry, about: str) -> dict[str, tuple[str, 
 
 
 def _explicit_split(
-    listing: Listing, config: ConfigEntry, wanted: str | None, place: str
+    listing: Listing, config: ConfigEntry, wanted: str | None, kind: FileKind, place: str
 ) -> tuple[str, tuple[DataFile, ...]]:
-    """The split that is wanted, and the Parquet files that its patterns name; each path without wildcards must be there."""
+    """The split that is wanted, and the files that its patterns name; each path without wildcards must be there."""
     about = str(listing.ref)
     splits = _explicit_patterns(config, about)
     split = _pick_split(wanted, splits)
     if split not in splits:
         raise NotFoundError(f"{about}: no split {split!r} in config {config.name!r}; {_those(splits)}")
-    files = [file for file in listing.files if is_parquet(file.path)]
+    files = [file for file in listing.files if kind.holds(file.path)]
     found = _match(files, splits[split], "", about)
     paths = {pattern: path for pattern in splits[split] if (path := plain_path(pattern)) is not None}
     missing = set(paths.values()).difference(file.path for file in files) if paths else ()
     unmet = [pattern for pattern, path in paths.items() if path in missing] if found else list(splits[split])
     if unmet or not found:
         said = f"{about}: split {split!r} of config {config.name!r} has no files for {_some(unmet) or 'no pattern'} of {place}"
-        raise NotFoundError(f"{said}; {_others(match_files(listing.files, unmet, about=about), files)}")
+        raise NotFoundError(f"{said}; {_others(match_files(listing.files, unmet, about=about), files, kind)}")
     return split, found
 
 
-def _inferred_split(listing: Listing, config: ConfigEntry, wanted: str | None) -> tuple[str, tuple[DataFile, ...]]:
-    """The split that is wanted, and its Parquet files as names tell them."""
+def _inferred_split(
+    listing: Listing, config: ConfigEntry, wanted: str | None, kind: FileKind
+) -> tuple[str, tuple[DataFile, ...]]:
+    """The split that is wanted, and its files as names tell them."""
     about = str(listing.ref)
-    parquet = [file for file in listing.files if is_parquet(file.path)]
+    files = [file for file in listing.files if kind.holds(file.path)]
     folder = _folder(config, about)
-    inside, splits = _infer(parquet, folder)
+    inside, splits = _infer(files, folder)
     split = _pick_split(wanted, splits)
     if split in splits:
         return split, _match_told(inside, splits[split], folder, about)
     said = f"{about}: no split {split!r} in config {config.name!r}"
     if splits:
         raise NotFoundError(f"{said}; {_those(splits)}")
-    if formats := other_formats(listing, config):
+    if kind is PARQUET_FILES and (formats := other_formats(listing, config)):
         raise NotFoundError(f"{said}; its data is {' and '.join(formats)}, and only Parquet can be read")
     if config.data_dir:
-        raise NotFoundError(f"{said}; folder {config.data_dir!r} has no Parquet file; {_others((), parquet)}")
-    raise NotFoundError(f"{said}; {_those(())}")
+        raise NotFoundError(f"{said}; folder {config.data_dir!r} has no {kind.name} file; {_others((), files, kind)}")
+    raise NotFoundError(f"{said}; {_those(()) if kind is PARQUET_FILES else _others((), files, kind)}")
 
 
 def _pick_split(wanted: str | None, splits: Iterable[str]) -> str:
@@ -236,12 +261,12 @@ def _folder(config: ConfigEntry, about: str) -> str:
     return "".join(f"{part}/" for part in (config.data_dir or "").split("/") if part not in ("", "."))
 
 
-def _others(matched: Sequence[DataFile], parquet: Sequence[DataFile]) -> str:
-    """What there is instead: what else was matched, else some Parquet files."""
+def _others(matched: Sequence[DataFile], files: Sequence[DataFile], kind: FileKind) -> str:
+    """What there is instead: what else was matched, else some files of the kind."""
     if formats := formats_of(file.path for file in matched):
-        return f"what it matches is {' and '.join(formats)}, and only Parquet can be read"
-    paths = sorted(file.path for file in parquet)
-    return f"Parquet files that exist: {_some(paths)}" if paths else "there is no Parquet file"
+        return f"what it matches is {' and '.join(formats)}, and only {kind.name} can be read"
+    paths = sorted(file.path for file in files)
+    return f"{kind.name} files that exist: {_some(paths)}" if paths else f"there is no {kind.name} file"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from pipeline.errors import AccessError, DatasetError, TransferError
 from pipeline.hub import client
-from pipeline.hub.repo import DatasetRef, Secret
+from pipeline.hub.repo import DatasetRef, Secret, check_writable
 
 _PIECE = 4 << 20
 # A slow network must not fill the memory: hf_xet takes all that it is given, and each upload under way holds up to 64 MB.
@@ -83,6 +83,7 @@ class Upload:
     """One session of uploads to one repo. As a context manager it aborts what was not finished."""
 
     def __init__(self, ref: DatasetRef, token: Secret | None) -> None:
+        check_writable(ref)
         self._ref = ref
         self._streams: list[UploadStream] = []
         self._commit: Any = None

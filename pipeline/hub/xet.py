@@ -71,7 +71,8 @@ class XetStorage:
                 self._group = _session(os.getpid()).new_download_stream_group(
                     endpoint=self._token.cas_url,
                     token=self._token.access_token,
-                    token_expiry_unix_secs=int(self._token.expires_at),
+                    # It refuses a token of which half a minute is left, and knows nobody to ask for another: we renew, not it.
+                    token_expiry_unix_secs=int(self._token.expires_at + _LEFT_S),
                     custom_headers={"user-agent": client.auth_headers(None)["user-agent"]},
                 )
             return self._token, self._group
@@ -105,14 +106,14 @@ def _session(_pid: int) -> Any:
 
 def _shared_token(ref: DatasetRef, token: Secret | None, refused: XetToken | None) -> XetToken:
     """A token that a process of this user asked for and is still good, else a new one."""
-    key = ("xet-token", cache.owner(token), ref.endpoint, ref.repo_id)
+    key = ("xet-token", cache.owner(token), ref.endpoint, ref.full_name)
     with cache.only_one(key):
         kept = _read_token(cache.load(key))
         if kept is not None and kept.is_good() and kept != refused:
             return kept
         asked_at = time.time()
-        url = ref.api_url(f"xet-read-token/{ref.revision or 'main'}")
-        said = client.get(url, token, about=ref.repo_id).json()
+        route = "xet-read-token" if ref.kind == "buckets" else f"xet-read-token/{ref.revision or 'main'}"
+        said = client.get(ref.api_url(route), token, about=ref.full_name).json()
         found = XetToken(
             cas_url=said["casUrl"], access_token=said["accessToken"], asked_at=asked_at, expires_at=float(said["exp"])
         )

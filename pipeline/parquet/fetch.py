@@ -69,7 +69,7 @@ class Readers:
             for uri in [uri for uri in self._open if not self._users[uri]][: len(self._open) - _OPEN_FILES + 1]:
                 self._open.pop(uri).close()
             reader = open_file(file, self._token, self.meter)
-            if self._room and file.endpoint:
+            if self._room and file.is_hashed:
                 reader = CachedReader(reader, file, self._token, self._room, self.meter)
             self._open[file.uri] = reader
             if self._closed:

@@ -128,7 +128,7 @@ def read_footers(files: Iterable[FileRef], token: Secret | None, meter: Meter | 
     missing = [i for i, footer in enumerate(found) if footer is None]
     if not missing:
         return [footer for footer in found if footer is not None]
-    remote = [file.content_id for file in files if _is_kept(file)]
+    remote = [file.content_id for file in files if file.is_hashed]
     alone = cache.only_one(("footers", owner, *remote)) if remote else nullcontext()
     with alone, ThreadPoolExecutor(min(_IN_FLIGHT, len(missing))) as pool:
         read = pool.map(lambda i: _kept(files[i], owner) or _read(files[i], token, owner, meter), missing)
@@ -137,17 +137,12 @@ def read_footers(files: Iterable[FileRef], token: Secret | None, meter: Meter | 
     return [footer for footer in found if footer is not None]
 
 
-def _is_kept(file: FileRef) -> bool:
-    """Whether a file's content is named by a hash, and can be kept under it. Local files are at hand."""
-    return file.endpoint is not None and not file.uri.endswith(f"/{file.content_id}")
-
-
 def _key(file: FileRef, owner: str) -> cache.Key:
     return "footer", owner, file.content_id, str(file.size)
 
 
 def _kept(file: FileRef, owner: str) -> Footer | None:
-    content = cache.load(_key(file, owner)) if _is_kept(file) else None
+    content = cache.load(_key(file, owner)) if file.is_hashed else None
     raw = content[_SEAL_BYTES:] if content else b""
     return Footer(raw=raw) if raw and content == _sealed(file, raw) else None
 
@@ -165,7 +160,7 @@ def _read(file: FileRef, token: Secret | None, owner: str, meter: Meter | None) 
         raise CorruptFileError(f"{file.uri}: its Parquet footer cannot be read ({one_line(err)})") from err
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise SchemaError(f"{file.uri}: several columns are named {twice[0]!r}; write the file with names that differ")
-    if _is_kept(file):
+    if file.is_hashed:
         cache.store(_key(file, owner), _sealed(file, footer.raw))
     return footer
 

@@ -40,7 +40,7 @@ class ScanOptions:
     """
 
     prefetch_bytes: int = 128 << 20
-    prefetch_requests: int = 8
+    prefetch_requests: int = 16
     block_bytes: int = 8 << 20
     hole_bytes: int = 128 << 10
     batch_rows: int = 10_000

@@ -97,7 +97,9 @@ class FileWriter:
             self._file.write(pad(self._sink.take_digest()))
 
     def close(self) -> WrittenFile:
-        """Write the footer."""
+        """Write the footer. A file that is cut by content says so under the key that `datasets` has for it."""
+        if not self._blocks:
+            self._writer.add_key_value_metadata({"content_defined_chunking": "true"})
         self._writer.close()
         self._file.close()
         return WrittenFile(rows=self.rows, num_bytes=self.num_bytes, size=self.size)

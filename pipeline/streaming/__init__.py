@@ -66,7 +66,7 @@ def stream(
     is None there. The commit is pinned here, before the first row.
 
     With `shuffle`, row groups of all files come in an order that depends on `seed` and epoch alone, and rows are permuted among
-    about `shuffle_rows` of them, at most 256 MB. Rank `rank` of `world_size` reads an equal share of each epoch: the `remainder`
+    about `shuffle_rows` of them, at most 128 MB. Rank `rank` of `world_size` reads an equal share of each epoch: the `remainder`
     is left out ("drop") or filled up with rows that come twice ("pad"). The ranks are those of torch.distributed, or of the
     environment (RANK, WORLD_SIZE), unless given.
 

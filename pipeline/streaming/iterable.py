@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import OptionError, SetupError
+from pipeline.errors import CorruptFileError, OptionError, SetupError
 from pipeline.parquet.features import Features
 from pipeline.streaming.decode import needs_decoding
 from pipeline.streaming.formats import Item, Shape, shape_items
@@ -207,7 +207,10 @@ class Stream:
         media = {name: one for name, one in features.items() if decodes and needs_decoding({name: one})}
         shape = Shape(format=options.format, batch_rows=options.batch_rows, media=media)
         with closing(self.rows.pieces(epoch, intervals, self.stats)) as pieces:
-            yield from shape_items(pieces, shape)
+            try:
+                yield from shape_items(pieces, shape)
+            except UnicodeDecodeError as err:
+                raise CorruptFileError(f"{self.rows.source.about}: a text is not UTF-8 ({err.reason})") from err
 
     def _follow(self, cursor: Cursor, intervals: list[Interval] | None) -> Iterator[Any]:
         with closing(self.items(cursor.epoch, intervals)) as items:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pipeline.permutation import Permutation, hash_int, uniform_words
 from pipeline.streaming.shares import Interval
 
-SHUFFLE_BYTES = 256_000_000
+SHUFFLE_BYTES = 128_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
