@@ -83,9 +83,9 @@ def show(measured: Measured, *, as_json: bool) -> None:
 
 def _expected(stream: Stream, rows: int | None) -> int | None:
     """How many rows will come, where that is known beforehand."""
-    if stream.filtered:
+    if rows is not None or stream.filtered:
         return rows
-    return len(stream) if rows is None else min(rows, len(stream))
+    return len(stream)
 
 
 def _rate(num_bytes: int, seconds: float) -> str:

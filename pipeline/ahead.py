@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -24,5 +25,6 @@ def one_ahead(
             yield found
     finally:
         give_up()
-        thread.submit(items.close)
+        with suppress(RuntimeError):  # at the end of the program no thread takes anything any more
+            thread.submit(items.close)
         thread.shutdown(wait=False)

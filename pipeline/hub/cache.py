@@ -28,7 +28,7 @@ _FORMAT = b"xet-pipeline cache 1\n"
 _DIGEST_BYTES = 32
 _SALT = "salt"
 # Whoever waits longer for another process's answer asks itself: that process may hang.
-_LOCK_S = 60.0
+_LOCK_S = 600.0
 
 
 def folder() -> Path:
@@ -48,7 +48,7 @@ def load(key: Key, *, used: bool = False) -> bytes | None:
     """An entry's content, `None` when there is none that can be trusted. `used` keeps it from being trimmed soon."""
     path = _path(key)
     try:
-        data = path.read_bytes()
+        data = _read_own(path)
         if used:
             os.utime(path)
     except OSError:
@@ -106,12 +106,20 @@ def only_one(key: Key) -> Iterator[None]:
         path = _path(("lock", *key))
         _make_private(path.parent)
         lock = FileLock(path, timeout=_LOCK_S, mode=0o600, thread_local=False)
-        lock.acquire(poll_interval=0.01)
+        lock.acquire(poll_interval=0.05)
     try:
         yield
     finally:
         if lock is not None:
             lock.release()
+
+
+def _read_own(path: Path) -> bytes:
+    """A file's content. Raises OSError for a file that another user put there: it may say anything."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_uid != os.geteuid():
+            raise PermissionError(f"{path} belongs to another user")
+        return file.read()
 
 
 def _make_private(wanted: Path) -> None:
@@ -148,7 +156,7 @@ def _salt() -> bytes:
             with suppress(FileExistsError):
                 os.link(written, path)  # of two processes one wins, and both read the same
             Path(written).unlink()
-        return path.read_bytes()
+        return _read_own(path)
     return _PROCESS_SALT
 
 

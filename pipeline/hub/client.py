@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import errors as hub_errors
@@ -53,6 +54,18 @@ def get(url: str, token: Secret | None, *, about: str, **kwargs: Any) -> httpx2.
     return response
 
 
+def get_json(url: str, token: Secret | None, *fields: str, about: str) -> dict[str, Any]:
+    """GET an object that has these fields. Raises as `get`, and TransferError for an answer that is none."""
+    response = get(url, token, about=about)
+    try:
+        found = response.json()
+        if all(field in found for field in fields):
+            return dict(found)
+    except (ValueError, TypeError):
+        pass
+    raise TransferError(f"{about}: {url.partition('?')[0]} answered with something else than a Hub; check the endpoint")
+
+
 def send(method: str, url: str, token: Secret | None, *, about: str, **kwargs: Any) -> httpx2.Response:
     """Send a call that changes something, once. Raises as `get`, and ConflictError on 409 and 412."""
     headers = auth_headers(token) | kwargs.pop("headers", {})
@@ -68,6 +81,10 @@ def get_pages(url: str, token: Secret | None, *, about: str) -> Iterator[Any]:
     """The items of a listing, page after page, as the `Link: rel="next"` header leads."""
     next_url: str | None = url
     while next_url:
+        if urlsplit(next_url)[:2] != urlsplit(url)[:2]:
+            raise TransferError(
+                f"{about}: the listing goes on at {next_url!r}, which is not on the Hub; check the endpoint"
+            )
         response = get(next_url, token, about=about)
         yield from response.json()
         next_url = response.links.get("next", {}).get("url")

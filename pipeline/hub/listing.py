@@ -65,19 +65,22 @@ class Listing:
 def pin(ref: DatasetRef, token: Secret | None, *, ttl_s: float = 0.0) -> DatasetRef:
     """The same ref with its branch or tag replaced by the commit it points to now: one request, none for a full sha.
 
-    With `ttl_s`, an answer that another process got less than so many seconds ago is as good, once per process and ref.
+    With `ttl_s`, an answer that a process of this machine got less than so many seconds ago is as good. Who asks for the second
+    time wants to know anew: then only an answer that somebody asked for in the meantime is.
     """
     if ref.revision and re.fullmatch(r"[0-9a-f]{40}", ref.revision):
         return ref
-    key = _branch_key(ref, token)
-    if ttl_s <= 0 or key in _PINNED:
+    if ttl_s <= 0:
         return replace(ref, revision=_ask_commit(ref, token))
+    key = _branch_key(ref, token)
+    since = time.time() - (0 if key in _PINNED else ttl_s)
     _PINNED.add(key)
     with cache.only_one(key):
-        sha = _fresh_commit(cache.load(key), ttl_s)
+        sha = _commit_asked(cache.load(key), since)
         if sha is None:
+            asked_at = time.time()
             sha = _ask_commit(ref, token)
-            cache.store(key, json.dumps({"sha": sha, "asked_at": time.time()}).encode())
+            cache.store(key, json.dumps({"sha": sha, "asked_at": asked_at}).encode())
     return replace(ref, revision=sha)
 
 
@@ -131,11 +134,12 @@ def _listing_key(pinned: DatasetRef, token: Secret | None) -> cache.Key:
     return "listing", cache.owner(token), pinned.endpoint, pinned.full_name, pinned.revision or ""
 
 
-def _fresh_commit(content: bytes | None, ttl_s: float) -> str | None:
+def _commit_asked(content: bytes | None, since: float) -> str | None:
+    """The commit that an entry tells, if it was asked for after `since`."""
     if content is None:
         return None
     kept = json.loads(content)
-    return str(kept["sha"]) if 0 <= time.time() - kept["asked_at"] < ttl_s else None
+    return str(kept["sha"]) if since <= kept["asked_at"] <= time.time() else None
 
 
 def _ask_commit(ref: DatasetRef, token: Secret | None) -> str:
@@ -144,7 +148,7 @@ def _ask_commit(ref: DatasetRef, token: Secret | None) -> str:
         cache.store(_listing_key(replace(ref, revision=_digest(content)), token), content)
         return _digest(content)
     url = ref.api_url(f"revision/{quote(ref.revision or 'main', safe='')}")
-    return str(client.get(url, token, about=str(ref)).json()["sha"])
+    return str(client.get_json(url, token, "sha", about=str(ref))["sha"])
 
 
 def _ask_files(pinned: DatasetRef, token: Secret | None) -> bytes:

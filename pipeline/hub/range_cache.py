@@ -18,7 +18,7 @@ class CachedReader:
 
     def __init__(self, reader: RangeReader, file: FileRef, token: Secret | None, room: Room, meter: Meter) -> None:
         self._reader = reader
-        self._key = (KIND, cache.owner(token), file.content_id, str(file.size))
+        self._key = (KIND, cache.owner(token), file.endpoint or "", file.content_id, str(file.size))
         self._room = room
         self._meter = meter
 
@@ -31,6 +31,10 @@ class CachedReader:
         data = self._reader.read(start, end)
         self._room.keep(key, data)
         return data
+
+    def forget(self, start: int, end: int) -> None:
+        """Drop a range that turned out to be damaged."""
+        cache.drop((*self._key, f"{start}-{end}"))
 
     def close(self) -> None:
         self._reader.close()

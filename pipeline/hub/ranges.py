@@ -8,10 +8,12 @@ bucket's file that is no longer what was listed: Xet storage has the old bytes s
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -70,6 +72,26 @@ class _ClosedError(Exception):
     """A range that nobody waits for any more."""
 
 
+@dataclass(slots=True)
+class _Address:
+    """Where storage has a file, and until when that is signed."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    signed: str | None = None
+    good_until: float = 0.0
+
+
+@lru_cache(maxsize=16_384)
+def _address(_url: str, _content_id: str, _token: Secret | None) -> _Address:
+    """A file's address, one for all of this process' readers of it, one after the other too."""
+    return _Address()
+
+
+os.register_at_fork(
+    after_in_child=_address.cache_clear
+)  # a lock that another thread held would stay locked in the child
+
+
 class HttpReader:
     """Ranges of one file on the Hub over HTTP; threads share the remembered address."""
 
@@ -80,9 +102,7 @@ class HttpReader:
         self._content = file.content_id if ref.kind == "buckets" else None
         self._token = token
         self._meter = meter or Meter()
-        self._signed: str | None = None
-        self._good_until = 0.0
-        self._lock = threading.Lock()
+        self._address = _address(self._url, file.content_id, token)
         self._closed = threading.Event()
 
     def read(self, start: int, end: int) -> bytes:
@@ -115,7 +135,7 @@ class HttpReader:
             if signed is None:
                 assert answer is not None
                 return answer
-            had_ended = time.time() >= self._good_until
+            had_ended = time.time() >= self._address.good_until
             response, data = self._send(signed, wanted, "http")
             renewed, stale = stale is not None and not had_ended, signed
             if response.status_code not in _EXPIRED or renewed:
@@ -126,9 +146,10 @@ class HttpReader:
         self, wanted: dict[str, str], stale: str | None
     ) -> tuple[str | None, tuple[httpx2.Response, bytes] | None]:
         """The signed address, or the answer of a Hub that has the bytes itself. One thread asks, the others wait for it."""
-        with self._lock:
-            if self._signed not in (None, stale) and time.time() < self._good_until:
-                return self._signed, None
+        address = self._address
+        with address.lock:
+            if address.signed not in (None, stale) and time.time() < address.good_until:
+                return address.signed, None
             url, mine = self._url, client.auth_headers(self._token)
             for _ in range(_HOPS):
                 response, data = self._send(url, mine | wanted, "resolve")
@@ -138,7 +159,7 @@ class HttpReader:
                 url = urljoin(url, response.headers["location"])
                 if _origin(url) != _origin(self._url):
                     self._check_content(response)
-                    self._signed, self._good_until = url, _good_until(url)
+                    address.signed, address.good_until = url, _good_until(url)
                     return url, None
             return None, (response, data)
 
@@ -174,7 +195,7 @@ class HttpReader:
                     pieces.append(piece)
             return response
 
-        response = retry.send_again(send)
+        response = retry.send_again(send, self._closed)
         self._meter.add(kind, sum(map(len, pieces)))
         return response, b"".join(pieces)
 

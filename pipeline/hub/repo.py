@@ -108,8 +108,10 @@ def normalise_endpoint(endpoint: str | None) -> str:
 
 def find_token(endpoint: str, token: str | None = None) -> Secret | None:
     """The token for an endpoint: the one given, else the one of the environment or login, but only for its own endpoint."""
-    if token:
-        return Secret(token)
+    if token and token.strip():
+        if not re.fullmatch(r"[!-~]+", token.strip()):
+            raise OptionError("the token has a space or a character that no token has; copy it again")
+        return Secret(token.strip())
     implicit = get_token() if endpoint == default_endpoint() else None
     return Secret(implicit) if implicit else None
 

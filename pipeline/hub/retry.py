@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 
@@ -18,10 +19,11 @@ _MOST_WAIT_S = 20.0
 _MOST_ASKED_S = 300.0
 
 
-def send_again(send: Callable[[], httpx2.Response]) -> httpx2.Response:
+def send_again(send: Callable[[], httpx2.Response], given_up: threading.Event | None = None) -> httpx2.Response:
     """The answer to a request that changes nothing; asked again while the network or the server fails.
 
-    The last answer is returned as it is, the last exception is raised. A 429 is asked again when its server says.
+    The last answer is returned as it is, the last exception is raised. A 429 is asked again when its server says. Once it is
+    `given_up` nothing is waited for.
     """
     for tries in range(1, TRIES):
         asked = None
@@ -33,17 +35,20 @@ def send_again(send: Callable[[], httpx2.Response]) -> httpx2.Response:
             if response.status_code not in UNSURE:
                 return response
             asked = _asked_wait(response.headers)
-        wait(tries, asked)
+        wait(tries, asked, given_up)
     return send()
 
 
-def wait(tries: int, asked_s: float | None = None) -> None:
+def wait(tries: int, asked_s: float | None = None, given_up: threading.Event | None = None) -> None:
     """Sleep before try number `tries` + 1: as long as the server asked for, else twice as long each time, with jitter."""
     dice = random.random()  # noqa: S311 - jitter, not a secret
+    seconds = min(_MOST_WAIT_S, FIRST_WAIT_S * 2 ** (tries - 1)) * (0.5 + dice)
     if asked_s is not None:
-        time.sleep(min(asked_s, _MOST_ASKED_S) + dice * FIRST_WAIT_S)
+        seconds = min(asked_s, _MOST_ASKED_S) + dice * FIRST_WAIT_S
+    if given_up is None:
+        time.sleep(seconds)
     else:
-        time.sleep(min(_MOST_WAIT_S, FIRST_WAIT_S * 2 ** (tries - 1)) * (0.5 + dice))
+        given_up.wait(seconds)
 
 
 def _asked_wait(headers: httpx2.Headers) -> float | None:

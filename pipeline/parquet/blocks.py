@@ -39,6 +39,10 @@ class SparseFile(io.RawIOBase):
         """Whether all that is here lies together."""
         return len(self._pieces) == 1
 
+    def extents(self) -> list[tuple[int, int]]:
+        """Where the pieces that are here begin and end."""
+        return [(start, start + len(data)) for start, data in self._pieces]
+
     def readable(self) -> bool:
         return True
 

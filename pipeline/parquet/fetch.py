@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
+from weakref import WeakSet
 
 from pipeline.errors import SchemaError
 from pipeline.hub.range_cache import CachedReader, Room
@@ -52,6 +54,19 @@ class _Run:
         return SparseFile(self.fetches[0].task.file.size, [piece.result() for piece in self.pieces], self.reader)
 
 
+_UNDER_WAY: WeakSet[Readers] = WeakSet()
+
+
+def _give_up_all() -> None:
+    """At the end of the program nobody waits for ranges any more, but their threads are waited for."""
+    for readers in list(_UNDER_WAY):
+        readers.close()
+
+
+# Called before the threads of pools are joined, as `concurrent.futures` itself does it; `atexit` comes after that.
+threading._register_atexit(_give_up_all)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 class Readers:
     """Open files, shared by the tasks that read them; those that nobody needs now are kept while they are few."""
 
@@ -62,6 +77,7 @@ class Readers:
         self._open: dict[str, RangeReader] = {}
         self._users: Counter[str] = Counter()
         self._closed = False
+        _UNDER_WAY.add(self)
 
     def take(self, file: FileRef) -> RangeReader:
         """A reader of the file, until it is given back."""
@@ -80,6 +96,13 @@ class Readers:
     def give_back(self, file: FileRef) -> None:
         """Say that one who took it needs it no more."""
         self._users[file.uri] -= 1
+
+    def forget(self, file: FileRef, data: SparseFile) -> None:
+        """Keep nothing on the disk of what could not be decoded."""
+        reader = self._open.get(file.uri)
+        if isinstance(reader, CachedReader):
+            for start, end in data.extents():
+                reader.forget(start, end)
 
     def close(self) -> None:
         """Close all, and what is opened after this."""

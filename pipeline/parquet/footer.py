@@ -138,7 +138,7 @@ def read_footers(files: Iterable[FileRef], token: Secret | None, meter: Meter | 
 
 
 def _key(file: FileRef, owner: str) -> cache.Key:
-    return "footer", owner, file.content_id, str(file.size)
+    return "footer", owner, file.endpoint or "", file.content_id, str(file.size)
 
 
 def _kept(file: FileRef, owner: str) -> Footer | None:

@@ -45,14 +45,18 @@ def scan(
 
 
 def scan_each(
-    tasks: Iterable[Task], token: Secret | None, options: ScanOptions | None = None, meter: Meter | None = None
+    tasks: Iterable[Task],
+    token: Secret | None,
+    options: ScanOptions | None = None,
+    meter: Meter | None = None,
+    readers: Readers | None = None,
 ) -> Generator[tuple[int, pa.RecordBatch], None, None]:
     """As `scan`, for tasks with columns of their own; each batch comes with its task's position.
 
-    Closing it gives up what is on its way.
+    Closing it, or the `readers` from another thread, gives up what is on its way.
     """
     options = options or ScanOptions()
-    readers = Readers(token, meter or Meter(), options.cache_bytes)
+    readers = readers or Readers(token, meter or Meter(), options.cache_bytes)
     yield from one_ahead(_decoded(tasks, readers, options), "decode", readers.close)
 
 
@@ -62,8 +66,12 @@ def _decoded(
     with closing(fetch_ahead(tasks, readers, options)) as fetches:
         for fetch, data in fetches:
             readers.meter.use(fetch.size)
-            for batch in _decode(fetch, data, options):
-                yield fetch.position, batch if fetch.columns is None else batch.select(_names(fetch))
+            try:
+                for batch in _decode(fetch, data, options):
+                    yield fetch.position, batch if fetch.columns is None else batch.select(_names(fetch))
+            except CorruptFileError:
+                readers.forget(fetch.task.file, data)
+                raise
 
 
 def _decode(fetch: Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa.RecordBatch]:

@@ -158,7 +158,8 @@ class Stream:
     def fingerprint(self) -> dict[str, Any]:
         """What the order of rows depends on besides seed and epoch."""
         shuffle_rows = self.options.shuffle_rows if self.options.shuffle else 0
-        return {**self.rows.source.identity, "shuffle": self.options.shuffle, "shuffle_rows": shuffle_rows}
+        order = {"shuffle": self.options.shuffle, "shuffle_rows": shuffle_rows, "remainder": self.options.remainder}
+        return {**self.rows.source.identity, **order}
 
     def seat(self) -> Seat:
         """Which share this process reads."""

@@ -20,12 +20,12 @@ from pipeline.errors import CorruptFileError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
 from pipeline.parquet.dataset import paths_in
+from pipeline.parquet.fetch import Readers
 from pipeline.parquet.filtering import GroupFilter, RowFilter
 from pipeline.parquet.footer import Footer
 from pipeline.parquet.scan import scan_each
 from pipeline.parquet.task import ScanOptions, ScanTask, Task
 from pipeline.predicate import Predicate, filter_batch
-from pipeline.storage import Meter
 from pipeline.streaming.order import Part
 
 _PIECE_BYTES = 16 << 20
@@ -52,11 +52,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How pieces are read: with which token, how far ahead, counted on which meter."""
+    """How pieces are read: with which token, how far ahead, through which readers (which count, and may be closed)."""
 
     token: Secret | None
     options: ScanOptions
-    meter: Meter
+    readers: Readers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def read_pieces(
             same = batch.schema.equals(wanted.schema)
             yield batch if same else conform(batch, wanted.schema, uris[position])
 
-    scan = scan_each(tasks(), reading.token, reading.options, reading.meter)
+    scan = scan_each(tasks(), reading.token, reading.options, readers=reading.readers)
     with closing(scan):
         batches = conformed()
         for first in batches:
@@ -109,7 +109,7 @@ def _planned(
 ) -> Iterator[tuple[_Part, list[ScanTask]]]:
     """The parts with their positions, without the row groups in which the filter is true for no row."""
     where = wanted.predicate and RowFilter(predicate=wanted.predicate, schema=wanted.schema)
-    groups = GroupFilter(where, reading.token, reading.meter) if where else None
+    groups = GroupFilter(where, reading.token, reading.readers.meter) if where else None
     at = 0
     for part, scans in parts:
         length = len(part.index) if part.index is not None else part.last - part.first
@@ -175,6 +175,7 @@ def _slice(part: Part, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordB
 def _permute(batches: list[pa.RecordBatch], index: pa.Array) -> Iterator[pa.RecordBatch]:
     """The rows at these places, in pieces: a window may be large, and so may be its rows."""
     table = pa.Table.from_batches(batches)
+    batches.clear()
     if table.num_rows <= (pc.max(index).as_py() or 0):
         raise CorruptFileError(f"a row group has fewer rows than its footer says: {table.num_rows}")
     row_bytes = max(1, table.nbytes // table.num_rows)

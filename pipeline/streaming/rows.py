@@ -9,6 +9,7 @@ from time import monotonic
 
 from pipeline.ahead import one_ahead
 from pipeline.errors import OptionError
+from pipeline.parquet.fetch import Readers
 from pipeline.parquet.task import ScanTask
 from pipeline.streaming.groups import Footers, GroupTable
 from pipeline.streaming.options import StreamOptions
@@ -66,8 +67,9 @@ class Rows:
     def pieces(self, epoch: int, intervals: list[Interval] | None, stats: StreamStats) -> Generator[Piece]:
         """The rows at these positions of an epoch, at all for `None`; counts them, and the time until they are there."""
         parts = self._in_file_order() if intervals is None else self._at(epoch, intervals)
-        reading = Reading(token=self.source.token, options=self.options.scan, meter=stats.meter)
-        ahead = one_ahead(read_pieces(parts, self.source.wanted, reading), "order")
+        readers = Readers(self.source.token, stats.meter, self.options.scan.cache_bytes)
+        reading = Reading(token=self.source.token, options=self.options.scan, readers=readers)
+        ahead = one_ahead(read_pieces(parts, self.source.wanted, reading), "order", readers.close)
         with closing(ahead) as pieces:
             while True:
                 since = monotonic()

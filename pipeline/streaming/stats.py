@@ -18,7 +18,7 @@ class StreamStats:
 
     @property
     def bytes_fetched(self) -> int:
-        """Bytes that came over the network, footers included."""
+        """Bytes of ranges that came, from wherever; footers were read when the stream was opened."""
         return self.meter.bytes_fetched
 
     @property

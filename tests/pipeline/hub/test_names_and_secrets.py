@@ -198,3 +198,12 @@ def test_a_secret_never_shows():
     assert secret != Secret("hf_other")
     assert secret != TOKEN
     assert len({secret, Secret(TOKEN)}) == 1
+
+
+def test_a_token_from_a_file_may_end_in_a_newline_and_a_broken_one_is_not_shown():
+    """White space around a token is left away; one that cannot be a token is an error that does not say it."""
+    assert find_token("http://hub", " hf_abc\n").reveal() == "hf_abc"
+    for broken in ("hf_sec ret", "hf_sec\nret", "hf_secr\u00e9t"):
+        with pytest.raises(OptionError) as caught:
+            find_token("http://hub", broken)
+        assert "hf_sec" not in str(caught.value)

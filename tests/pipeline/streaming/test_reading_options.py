@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 
 import pyarrow as pa
 import pytest
@@ -216,3 +217,56 @@ def test_a_part_of_a_nested_column_streams_alone(put, repo, parquet_bytes):
         pipeline.stream(repo, columns=["m.nope"])
     with pytest.raises(OptionError, match="name 's' as a whole"):
         pipeline.stream(repo, columns=["s.b"], filter="s.b.c > 3")
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "message"),
+    [
+        ({"remainder": "drop"}, {"remainder": "pad"}, "remainder='drop'"),
+        ({"data_files": "train-0*"}, {"data_files": "train-1*"}, "files="),
+    ],
+)
+def test_a_state_is_of_the_same_files_and_shares(sorted_rows, then, now, message):
+    """A state that was taken over other files of the commit, or with another remainder, is refused, saying so."""
+    state = pipeline.stream(sorted_rows, rank=0, world_size=3, **then).state_dict(rows_consumed=100)
+    with pytest.raises(OptionError, match=message):
+        pipeline.stream(sorted_rows, rank=0, world_size=3, **now).load_state_dict(state)
+
+
+def test_a_closed_stream_asks_for_nothing_more(sorted_rows, hub):
+    """Who stops after some rows stops what is on its way too, also while a window is being put together."""
+    hub.bandwidth_bytes_s = 500_000
+    rows = iter(pipeline.stream(sorted_rows, shuffle=True, shuffle_rows=300, transport="http", prefetch_requests=2))
+    next(rows)
+    rows.close()
+    hub.bandwidth_bytes_s = None
+    for thread in threading.enumerate():
+        if thread.name.startswith(("fetch", "decode", "order")):
+            thread.join(20)
+            assert not thread.is_alive()
+    assert hub.bytes_sent()["cdn"] < 700_000
+
+
+LEFT_OPEN = """
+import sys
+import pipeline
+rows = iter(pipeline.stream(sys.argv[1], shuffle=True, shuffle_rows=300, transport="http"))
+print(len(next(rows)))
+"""
+
+
+def test_a_program_that_leaves_a_stream_open_ends_quietly(sorted_rows, hub):
+    """At the end of a program an open iterator neither fetches on nor complains."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN, sorted_rows], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+def test_readers_of_a_file_share_its_signed_address(sorted_rows, hub):
+    """Over HTTP each file's address is asked for once in a process, for footers, rows and later epochs."""
+    hub.reset_counts()
+    stream = pipeline.stream(sorted_rows, transport="http")
+    for _ in range(2):
+        assert len(xs(stream)) == ROWS
+    assert hub.counts()["resolve"] <= 1 + 2  # the card, and two files

@@ -149,13 +149,13 @@ def watching(scanned):
 
     scan_each = reading.scan_each
 
-    def noted(tasks, *how):
+    def noted(tasks, *how, **more):
         def note():
             for task, columns in tasks:
                 scanned.extend((task.file.uri[-22:-17], group) for group in task.row_groups)
                 yield task, columns
 
-        return scan_each(note(), *how)
+        return scan_each(note(), *how, **more)
 
     return mock.patch.object(reading, "scan_each", noted)
 

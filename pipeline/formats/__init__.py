@@ -1,0 +1,1 @@
+"""Formats of rows other than Parquet, read from open files."""
