@@ -120,21 +120,21 @@ def fetch_ahead(
     runs = _runs(tasks, readers, options)
     upcoming = next(runs, None)
 
-    def fill() -> None:
+    def fill(most_bytes: int) -> None:
         nonlocal upcoming
         held = sum(run.size for run in waiting)
-        while upcoming and (not waiting or 0 < upcoming.size <= options.prefetch_bytes - held):
+        while upcoming and (not waiting or 0 < upcoming.size <= most_bytes - held):
             _start(upcoming, pool, options)
             waiting.append(upcoming)
             held += upcoming.size
             upcoming = next(runs, None)
 
     try:
-        fill()
+        fill(min(options.block_bytes, options.prefetch_bytes))  # the first rows do not share the network with later ones
         while waiting:
             run = waiting.popleft()
             data = run.open()
-            fill()
+            fill(options.prefetch_bytes)
             for fetch in run.fetches:
                 yield fetch, data
             readers.give_back(run.fetches[0].task.file)
