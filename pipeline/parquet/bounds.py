@@ -5,6 +5,9 @@ fragment out when nothing remains. Its own guarantees for Parquet statistics for
 statistics leave out and `NOT (x <= 10)` keeps. So they are made here, one per case: values within the bounds, NaN, null. Rows
 are excluded only if every case is. A type whose order in Parquet is not certainly Arrow's has no bounds, which excludes nothing.
 
+Bounds are read as what the file's own type says they are, and given as values of the schema's type: only between types where
+every value that a row group is read with is the same number or text in both. A bound that the schema's type lacks is none.
+
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift (Statistics, ColumnOrder)
 """
 
@@ -12,8 +15,9 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache, reduce
 from itertools import product
@@ -29,6 +33,7 @@ from pipeline.parquet.layout import leaves
 from pipeline.predicate import Predicate
 
 _MOST_CASES = 32  # per stretch of rows; columns beyond are taken to hold anything
+_MOST_DECIMAL_BYTES = 32
 _PHYSICAL = {
     "bool": {"BOOLEAN"},
     "integer": {"INT32", "INT64"},
@@ -43,12 +48,14 @@ _PHYSICAL = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """A Parquet column that a filter reads: its position, its path of names, its Arrow type, how Parquet stores it."""
+    """A Parquet column that a filter reads: its position, its path of names, its type in the schema that the filter was
+    compiled for and in the file, how Parquet stores it."""
 
     index: int
     names: tuple[str, ...]
     kind: pa.DataType
-    physical: str
+    own: pa.DataType
+    physical: str = ""
 
     @property
     def field(self) -> pc.Expression:
@@ -70,16 +77,26 @@ class Bounds:
 def filter_leaves(footer: Footer, schema: pa.Schema, predicate: Predicate) -> tuple[Leaf, ...]:
     """The file's columns that the filter reads and whose bounds would mean something to it."""
     parquet = footer.metadata().schema
+    columns = _comparable_columns(footer.schema(), schema, predicate)
+    found = [replace(leaf, physical=parquet.column(leaf.index).physical_type) for leaf in columns]
+    return tuple(leaf for leaf in found if _trusted(leaf))
+
+
+@lru_cache(maxsize=64)
+def _comparable_columns(stored: pa.Schema, schema: pa.Schema, predicate: Predicate) -> tuple[Leaf, ...]:
+    """Those whose types allow it; found once for the many files that have one schema."""
     written = str(predicate.expression)
+    paths = [*_paths(stored)]
+    times = Counter(names for names, _ in paths)
     found = []
-    for index, (names, own) in enumerate(_paths(footer.schema())):
-        if own is None or names[0] not in predicate.columns:
+    for index, (names, own) in enumerate(paths):
+        if own is None or names[0] not in predicate.columns or times[names] > 1:
             continue
         kind = _type_at(schema, names)
-        leaf = Leaf(index=index, names=names, kind=kind, physical=parquet.column(index).physical_type)
-        if len(names) > 1 and str(leaf.field) not in written:
+        if kind is None or not _comparable(plain(own), kind):
             continue
-        if kind is not None and _comparable(plain(own), kind) and _trusted(leaf):
+        leaf = Leaf(index=index, names=names, kind=kind, own=plain(own))
+        if len(names) == 1 or str(leaf.field) in written:
             found.append(leaf)
     return tuple(found)
 
@@ -112,6 +129,7 @@ def possible(
     return answers
 
 
+@lru_cache(maxsize=16)
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The schema with dictionaries and views as what they stand for; a filter compiled with it prunes on those too.
 
@@ -132,6 +150,8 @@ def _satisfiable(expression: pc.Expression, schema: pa.Schema, guarantees: list[
 
     Arrow works the expression out where the guarantee leaves only one value, which may fail (a cast): that counts as yes.
     """
+    if not guarantees:
+        return []
     form, files = ds.ParquetFileFormat(), fs.LocalFileSystem()
     fragments = [
         form.make_fragment(str(number), filesystem=files, partition_expression=guarantee)
@@ -170,34 +190,40 @@ def _cases(leaf: Leaf, bounds: Bounds) -> list[pc.Expression]:
 
 
 def _within(leaf: Leaf, field: pc.Expression, bounds: Bounds) -> pc.Expression:
-    low, high = _ordered(leaf, bounds.low), _ordered(leaf, bounds.high)
-    if low is None or high is None or low > high:
-        return field.is_valid()
     try:
-        first, last = _scalar(leaf.kind, low), _scalar(leaf.kind, high)
-    except (pa.ArrowException, OverflowError, UnicodeDecodeError):  # such as text cut in the middle of a character
+        low, high = _value(leaf, bounds.low), _value(leaf, bounds.high)
+        if low is None or high is None or low > high:
+            return field.is_valid()
+        first, last = _scalar(leaf, low), _scalar(leaf, high)
+    # Such as text cut in the middle of a character, or a number that one of the types lacks.
+    except (pa.ArrowException, OverflowError, ValueError):
         return field.is_valid()
     if low == high and not types.is_floating(leaf.kind):  # -0.0 and 0.0 are equal, but not one value
         return field == first
     return (field >= first) & (field <= last)
 
 
-def _ordered(leaf: Leaf, value: Any) -> Any:
-    """A physical value as one whose order in Python is that of the column; `None` for no bound."""
+def _value(leaf: Leaf, value: Any) -> Any:
+    """What a physical value stands for by the file's own type; its order in Python is that of the column. `None` for no bound."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if types.is_decimal(leaf.kind) and isinstance(value, bytes):
-        return int.from_bytes(value, "big", signed=True)
-    if types.is_unsigned_integer(leaf.kind):
+    if types.is_decimal(leaf.own) and isinstance(value, bytes):
+        return int.from_bytes(value, "big", signed=True) if 0 < len(value) <= _MOST_DECIMAL_BYTES else None
+    if types.is_unsigned_integer(leaf.own):
         return value % (1 << (32 if leaf.physical == "INT32" else 64))
     return value
 
 
-def _scalar(kind: pa.DataType, value: Any) -> pa.Scalar:
-    if types.is_decimal(kind):
+def _scalar(leaf: Leaf, value: Any) -> pa.Scalar:
+    """A bound as the schema's type. Raises where the file's type or the schema's lacks it."""
+    if types.is_decimal(leaf.kind):
         digits = tuple(map(int, str(abs(value))))
-        return pa.scalar(Decimal((int(value < 0), digits, -kind.scale)), kind)
-    return pa.scalar(value.decode() if _group(kind) == "text" else value, kind)
+        value = Decimal((int(value < 0), digits, -leaf.kind.scale))
+    elif _group(leaf.kind) == "text":
+        value = value.decode()
+    if leaf.own != leaf.kind:
+        pa.scalar(value, leaf.own)
+    return pa.scalar(value, leaf.kind)
 
 
 def _group(kind: pa.DataType) -> str | None:
@@ -216,8 +242,13 @@ def _group(kind: pa.DataType) -> str | None:
 
 
 def _comparable(own: pa.DataType, kind: pa.DataType) -> bool:
-    """Whether the file's values keep their order when they are read as the schema's type."""
-    return own == kind or (_group(own) == _group(kind) and _group(kind) in {"integer", "text", "binary"})
+    """Whether the file's values are the same, in the same order, when they are read as the schema's type.
+
+    A cast that `conform` makes or refuses by the value alone (units, scales, zones, floats that are rounded) is not looked into.
+    """
+    if own == kind or (types.is_float32(own) and types.is_float64(kind)):
+        return True
+    return _group(own) == _group(kind) and _group(kind) in {"integer", "text", "binary"}
 
 
 def _trusted(leaf: Leaf) -> bool:

@@ -2,7 +2,8 @@
 
 Whatever is missing, truncated or of a type without a certain order keeps its rows; the filter itself runs over what is left. The
 page index (a ColumnIndex with bounds per page, an OffsetIndex with each page's first row, per column chunk) lies before the
-footer and costs one range read of its own, so it is looked at only for row groups that the statistics do not exclude.
+footer and costs reads of its own, so it is looked at only for row groups that the statistics do not exclude. Row groups are
+named by their positions in the footer at hand, which may be that of one row group alone.
 
 https://github.com/apache/parquet-format/blob/master/PageIndex.md
 """
@@ -18,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import CorruptFileError
+from pipeline.parquet.blocks import merge_ranges
 from pipeline.parquet.bounds import Bounds, Leaf, chunk_bounds, filter_leaves, possible
 from pipeline.parquet.footer import Footer
 from pipeline.parquet.subset import column_chunks
@@ -27,6 +29,7 @@ from pipeline.predicate import Predicate
 _OFFSET_INDEX, _COLUMN_INDEX = 4, 6  # of ColumnChunk: where each begins; its length is the field after
 _NULL_PAGES, _MIN_VALUES, _MAX_VALUES, _NULL_COUNTS = 1, 2, 3, 5  # of ColumnIndex
 _PAGE_LOCATIONS, _FIRST_ROW = 1, 3  # of OffsetIndex, of PageLocation
+_ANY_BYTES = 1 << 62
 _PLAIN = {"BOOLEAN": "<?", "INT32": "<i", "INT64": "<q", "FLOAT": "<f", "DOUBLE": "<d"}
 
 
@@ -49,17 +52,17 @@ class FileFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageIndex:
-    """Bytes of a file that hold page indexes, and where in the file they start."""
+    """Ranges of a file that hold page indexes: where each starts, and its bytes."""
 
-    start: int
-    data: bytes
+    pieces: Sequence[tuple[int, bytes]]
 
-    def fields(self, extent: tuple[int, int]) -> Any:
-        """The struct that stands there, as its fields' positions in `data`."""
-        start, end = (at - self.start for at in extent)
-        if not 0 <= start < end <= len(self.data):
-            raise CorruptFileError(f"a page index of bytes {extent[0]} to {extent[1]} is not where the others are")
-        return fields(self.data, start)[0]
+    def read(self, extent: tuple[int, int]) -> bytes:
+        """The bytes that stand there in the file."""
+        start, end = extent
+        for first, data in self.pieces:
+            if first <= start < end <= first + len(data):
+                return data[start - first : end - first]
+        raise CorruptFileError(f"a page index of bytes {start} to {end} is not where the others are")
 
 
 def kept_row_groups(file: FileFilter, row_groups: Iterable[int]) -> list[int]:
@@ -70,15 +73,14 @@ def kept_row_groups(file: FileFilter, row_groups: Iterable[int]) -> list[int]:
     return [group for group, kept in zip(groups, file.possible(stretches), strict=True) if kept]
 
 
-def page_index_range(file: FileFilter, row_groups: Iterable[int]) -> tuple[int, int] | None:
-    """The bytes (first, end) that hold the page indexes of the filter's columns in these row groups; `None` without any."""
-    extents = [
-        extent
-        for group in row_groups
-        for pair in _index_extents(file.footer.raw, group, file.leaves())
-        for extent in pair or ()
-    ]
-    return (min(start for start, _ in extents), max(end for _, end in extents)) if extents else None
+def page_index_ranges(file: FileFilter, row_group: int, hole_bytes: int) -> list[tuple[int, int]]:
+    """The ranges (first, end) that hold the page indexes of the filter's columns in a row group; none without any.
+
+    All ColumnIndexes of a file usually stand together, and all OffsetIndexes behind them, so that there are one or two, with
+    what lies between columns read along where it is less than `hole_bytes`.
+    """
+    pairs = _index_extents(file.footer.raw, row_group, file.leaves())
+    return merge_ranges(sorted(extent for pair in pairs for extent in pair or ()), hole_bytes, _ANY_BYTES)
 
 
 def possible_rows(file: FileFilter, row_group: int, index: PageIndex) -> list[tuple[int, int]]:
@@ -125,21 +127,22 @@ def _pages(
 ) -> tuple[list[int], list[Bounds]] | None:
     """Each page's first row and bounds; `None` when the index is not that of such a chunk."""
     try:
-        firsts = _first_rows(index.data, index.fields(extents[1]))
-        bounds = _page_bounds(index.data, index.fields(extents[0]), leaf, whole)
+        firsts = _first_rows(index.read(extents[1]))
+        bounds = _page_bounds(index.read(extents[0]), leaf, whole)
     except (CorruptFileError, KeyError):  # rows are read without an index: a bad one only excludes nothing
         return None
     rising = all(one < two for one, two in zip(firsts, [*firsts[1:], rows], strict=True))
     return (firsts, bounds) if firsts[:1] == [0] and rising and len(firsts) == len(bounds) else None
 
 
-def _first_rows(data: bytes, index: Any) -> list[int]:
-    places = items(data, index[_PAGE_LOCATIONS], STRUCT)
+def _first_rows(data: bytes) -> list[int]:
+    places = items(data, fields(data, 0)[0][_PAGE_LOCATIONS], STRUCT)
     return [integer(data, fields(data, place.start)[0][_FIRST_ROW]) for place in places]
 
 
-def _page_bounds(data: bytes, index: Any, leaf: Leaf, whole: Bounds) -> list[Bounds]:
+def _page_bounds(data: bytes, leaf: Leaf, whole: Bounds) -> list[Bounds]:
     """A page's bounds count only where the chunk's do: pyarrow has checked the order that its writer used."""
+    index, _ = fields(data, 0)
     empty = booleans(data, index[_NULL_PAGES])
     lows, highs = binaries(data, index[_MIN_VALUES]), binaries(data, index[_MAX_VALUES])
     counts: list[int] | list[None] = [None] * len(empty)

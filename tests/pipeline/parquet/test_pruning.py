@@ -17,7 +17,7 @@ from pipeline.errors import DatasetError
 from pipeline.parquet import bounds, prune, thrift
 from pipeline.parquet.bounds import plain_schema
 from pipeline.parquet.footer import DECODING, Footer
-from pipeline.parquet.prune import FileFilter, PageIndex, kept_row_groups, page_index_range, possible_rows
+from pipeline.parquet.prune import FileFilter, PageIndex, kept_row_groups, page_index_ranges, possible_rows
 from pipeline.predicate import filter_batch, parse_predicate
 
 NAN, INF = float("nan"), float("inf")
@@ -47,8 +47,9 @@ def kept(data, sql, schema=None):
 
 def pages(data, file, groups=None):
     """The page indexes of the filter's columns, if the file has any."""
-    found = page_index_range(file, range(file.footer.metadata().num_row_groups) if groups is None else groups)
-    return None if found is None else PageIndex(start=found[0], data=data[slice(*found)])
+    groups = range(file.footer.metadata().num_row_groups) if groups is None else groups
+    ranges = [extent for group in groups for extent in page_index_ranges(file, group, len(data))]
+    return PageIndex(pieces=[(start, data[start:end]) for start, end in ranges]) if ranges else None
 
 
 def rows(data, sql, group=0):
@@ -202,24 +203,37 @@ def test_pages_that_are_cut_at_different_rows_are_intersected():
     assert kept(data, "x < 4 AND s >= 'f'") == [0]
 
 
-def test_the_index_range_spans_the_wanted_row_groups_only():
-    """The range covers the indexes of the filter's columns in the row groups that are left, and is enough to read them."""
+def test_the_ranges_are_those_of_the_row_group_and_its_columns():
+    """One range with a large hole, two with none: each no more than the row group's own indexes, and enough to read them."""
     data = write(COUNTING)
     file = open_filter(data, "x = 35")
-    few, many = page_index_range(file, [3]), page_index_range(file, range(4))
-    assert many[0] <= few[0] < few[1] <= many[1] < len(data)
-    assert possible_rows(file, 3, PageIndex(start=few[0], data=data[slice(*few)])) == [(3, 6)]
-    assert page_index_range(file, []) is None
-    assert page_index_range(open_filter(data, "true"), range(4)) is None
+    ((start, end),) = page_index_ranges(file, 3, len(data))
+    (first, middle), (again, last) = page_index_ranges(file, 3, 0)
+    assert start == first < middle < again < last == end < len(data)
+    assert last - first > 5 * (middle - first + last - again)
+    assert possible_rows(file, 3, pages(data, file, [3])) == [(3, 6)]
+    assert possible_rows(file, 0, pages(data, file, [3])) == []  # by its statistics
+    assert page_index_ranges(open_filter(data, "true"), 3, 0) == []
+
+
+def test_a_footer_of_one_row_group_prunes_like_the_whole_one():
+    """Statistics and page index of a row group are found in a footer that was cut to it."""
+    data = write(COUNTING)
+    file = open_filter(data, "x = 35 AND s >= 'k3'")
+    for group in range(4):
+        alone = FileFilter(footer=file.footer.only((group,)), schema=file.schema, predicate=file.predicate)
+        assert bool(kept_row_groups(alone, [0])) is (group in kept_row_groups(file, [group]))
+        assert page_index_ranges(alone, 0, 99) == page_index_ranges(file, group, 99)
+        assert possible_rows(alone, 0, pages(data, alone)) == possible_rows(file, group, pages(data, file))
 
 
 def test_without_a_page_index_there_is_no_range():
-    """A file without page indexes says so; another's bytes, or none, exclude nothing that statistics do not."""
+    """A file without page indexes says so; none at hand excludes nothing that statistics do not."""
     data = write(COUNTING, write_page_index=False)
     file = open_filter(data, "x = 5")
-    assert page_index_range(file, range(4)) is None
-    assert possible_rows(file, 0, PageIndex(start=0, data=b"")) == [(0, 10)]
-    assert possible_rows(file, 1, PageIndex(start=0, data=b"")) == []
+    assert page_index_ranges(file, 0, 0) == []
+    assert possible_rows(file, 0, PageIndex(pieces=[])) == [(0, 10)]
+    assert possible_rows(file, 1, PageIndex(pieces=[(0, b"")])) == []
 
 
 @settings(max_examples=200)
@@ -228,23 +242,20 @@ def test_a_broken_page_index_excludes_nothing_by_accident(data):
     """A page index that is cut short, shifted or foreign is an index that is not there, never an error."""
     whole = write(COUNTING)
     file = open_filter(whole, "x = 5 AND s = 'k05'")
-    index = pages(whole, file)
-    cut = data.draw(st.integers(0, len(index.data)))
-    broken = data.draw(
-        st.sampled_from(
-            [index.data[:cut], index.data[cut:], bytes(cut) + index.data[cut:], index.data[:cut] + b"\xff" * cut]
-        )
-    )
-    assert any(start <= 5 < end for start, end in possible_rows(file, 0, PageIndex(start=index.start, data=broken)))
+    ((start, good),) = pages(whole, file, [0]).pieces
+    cut = data.draw(st.integers(0, len(good)))
+    broken = data.draw(st.sampled_from([good[:cut], good[cut:], bytes(cut) + good[cut:], good[:cut] + b"\xff" * cut]))
+    rows = possible_rows(file, 0, PageIndex(pieces=[(start, broken)]))
+    assert any(first <= 5 < end for first, end in rows)
 
 
 def test_an_index_that_starts_elsewhere_is_none():
     """Positions before the bytes at hand are outside of them, not counted from their end."""
     data = write(COUNTING)
     file = open_filter(data, "x = 5")
-    start, end = page_index_range(file, [0])
-    assert possible_rows(file, 0, PageIndex(start=start, data=data[start:end])) == [(3, 6)]
-    assert possible_rows(file, 0, PageIndex(start=end, data=data[start:end])) == [(0, 10)]
+    ((start, index),) = pages(data, file, [0]).pieces
+    assert possible_rows(file, 0, PageIndex(pieces=[(start, index)])) == [(3, 6)]
+    assert possible_rows(file, 0, PageIndex(pieces=[(start + len(index), index)])) == [(0, 10)]
 
 
 @pytest.mark.parametrize(("page", "first_row"), [(0, 1), (1, 0), (2, 3), (3, 10), (3, 63)])
@@ -252,12 +263,13 @@ def test_pages_must_follow_each_other_from_the_first_row(page, first_row):
     """Pages that begin late, do not rise, or begin behind the last row are not believed."""
     data = write(COUNTING)
     file = open_filter(data, "x = 5")
-    index = pages(data, file)
-    (_, extent) = prune._index_extents(file.footer.raw, 0, file.leaves())[0]
-    place = thrift.items(index.data, index.fields(extent)[1], thrift.STRUCT)[page]
-    at = thrift.fields(index.data, place.start)[0][3].start
-    broken = index.data[:at] + thrift.write_integer(first_row) + index.data[at + 1 :]
-    assert possible_rows(file, 0, PageIndex(start=index.start, data=broken)) == [(0, 10)]
+    bounds, (start, end) = prune._index_extents(file.footer.raw, 0, file.leaves())[0]
+    index = data[start:end]
+    place = thrift.items(index, thrift.fields(index, 0)[0][1], thrift.STRUCT)[page]
+    at = thrift.fields(index, place.start)[0][3].start
+    broken = index[:at] + thrift.write_integer(first_row) + index[at + 1 :]
+    pieces = [(bounds[0], data[slice(*bounds)]), (start, broken)]
+    assert possible_rows(file, 0, PageIndex(pieces=pieces)) == [(0, 10)]
 
 
 def without(data, part, by=b""):
@@ -410,7 +422,7 @@ def test_long_texts_of_other_writers_are_not_lost(text, writer, tmp_path):
 
 def test_values_cut_in_the_middle_of_a_character_are_no_bounds():
     """Bytes that are no text bound nothing; bounds the wrong way round bound nothing."""
-    leaf = bounds.Leaf(index=0, names=("s",), kind=pa.string(), physical="BYTE_ARRAY")
+    leaf = bounds.Leaf(index=0, names=("s",), kind=pa.string(), own=pa.string(), physical="BYTE_ARRAY")
     whole = leaf.field.is_valid()
     for low, high in [(b"a", b"\xc3"), (b"b", b"a"), (None, b"a"), (b"a", None)]:
         assert bounds._within(leaf, leaf.field, bounds.Bounds(low=low, high=high)).equals(whole)
