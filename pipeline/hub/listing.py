@@ -13,15 +13,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.errors import ConflictError, NotFoundError, OptionError
+from pipeline.errors import ConflictError, DatasetError, NotFoundError, OptionError
 from pipeline.hub import cache, client
 from pipeline.hub.card import Card, parse_card
 from pipeline.hub.repo import DatasetRef, Secret
@@ -106,8 +109,15 @@ def forget_branch(ref: DatasetRef, token: Secret | None) -> None:
     cache.drop(_branch_key(ref, token))
 
 
-def list_files(ref: DatasetRef, token: Secret | None, *, ttl_s: float = 0.0) -> Listing:
-    """All files of a ref's commit, with its card parsed; `ttl_s` as in `pin`.
+def list_files(
+    ref: DatasetRef,
+    token: Secret | None,
+    *,
+    ttl_s: float = 0.0,
+    meanwhile: Callable[[DatasetRef], object] | None = None,
+) -> Listing:
+    """All files of a ref's commit, with its card parsed; `ttl_s` as in `pin`. While the Hub lists a commit that this machine does
+    not know, `meanwhile` gets it ready to be read, in a thread that is not waited for.
 
     Raises NotFoundError or AccessError.
     """
@@ -119,11 +129,19 @@ def list_files(ref: DatasetRef, token: Secret | None, *, ttl_s: float = 0.0) -> 
         with cache.only_one(key):
             content = cache.load(key)
             if content is None:
+                if meanwhile is not None:
+                    threading.Thread(target=_try, args=(meanwhile, pinned), daemon=True).start()
                 content = _ask_files(pinned, token)
                 cache.store(key, content)
     kept = json.loads(content)
     files = tuple(DataFile(path=path, size=size, sha256=sha, xet_hash=xet) for path, size, sha, xet in kept["files"])
     return Listing(ref=pinned, files=files, card=parse_card(kept["card"], about=str(pinned)))
+
+
+def _try(meanwhile: Callable[[DatasetRef], object], pinned: DatasetRef) -> None:
+    """Getting ready may fail: what goes wrong is met again, and reported, by who reads."""
+    with suppress(DatasetError, OSError, RuntimeError):
+        meanwhile(pinned)
 
 
 def _branch_key(ref: DatasetRef, token: Secret | None) -> cache.Key:

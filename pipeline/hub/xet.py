@@ -89,7 +89,7 @@ def open_stream(group: Any, xet_hash: str, size: int, start: int, end: int) -> I
 
 def storage_of(ref: DatasetRef, token: Secret | None) -> XetStorage:
     """The one connection of this process to a repo's storage."""
-    return _storage(os.getpid(), replace(ref, path=""), token)
+    return _storage(os.getpid(), replace(ref, path="", config=None, split=None), token)
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,7 @@ from pipeline.hub.listing import list_files, pin_at
 from pipeline.hub.ranges import Transport, file_refs
 from pipeline.hub.repo import DatasetRef, Secret
 from pipeline.hub.resolver import DataFiles, Snapshot, select_split
+from pipeline.hub.xet import storage_of
 from pipeline.parquet.dataset import choose, stored_schema
 from pipeline.parquet.features import Features, features_of, from_yaml, narrow_feature, with_features
 from pipeline.predicate import Predicate, filter_batch, parse_predicate
@@ -37,8 +38,13 @@ class Origin:
     def snapshot(self) -> Snapshot:
         """Pin the commit and find the files of the split."""
         ref = self.ref if self.timestamp is None else pin_at(self.ref, self.token, self.timestamp)
-        listing = list_files(ref, self.token, ttl_s=self.ref_ttl_s)
+        listing = list_files(ref, self.token, ttl_s=self.ref_ttl_s, meanwhile=self._connect)
         return select_split(listing, ref, data_files=self.data_files, data_dir=self.data_dir)
+
+    def _connect(self, pinned: DatasetRef) -> None:
+        """Get the token of the repo's storage."""
+        if self.transport != "http":
+            storage_of(pinned, self.token).connect()
 
 
 def parse_timestamp(text: str | datetime) -> datetime:
