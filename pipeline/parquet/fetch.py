@@ -130,7 +130,8 @@ def fetch_ahead(
             upcoming = next(runs, None)
 
     try:
-        fill(min(options.block_bytes, options.prefetch_bytes))  # the first rows do not share the network with later ones
+        # The first rows do not share the network with later ones.
+        fill(min(options.block_bytes, options.prefetch_bytes))
         while waiting:
             run = waiting.popleft()
             data = run.open()

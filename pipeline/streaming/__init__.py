@@ -66,9 +66,9 @@ def stream(
     is None there. The commit is pinned here, before the first row.
 
     With `shuffle`, row groups of all files come in an order that depends on `seed` and epoch alone, and rows are permuted among
-    about `shuffle_rows` of them, at most 128 MB. Rank `rank` of `world_size` reads an equal share of each epoch: the `remainder`
-    is left out ("drop") or filled up with rows that come twice ("pad"). The ranks are those of torch.distributed, or of the
-    environment (RANK, WORLD_SIZE), unless given.
+    about `shuffle_rows` of them, at most 128 MB and, of 100,000 rows or more, a thousandth of the epoch. Rank `rank` of
+    `world_size` reads an equal share of each epoch: the `remainder` is left out ("drop") or filled up with rows that come twice
+    ("pad"). The ranks are those of torch.distributed, or of the environment (RANK, WORLD_SIZE), unless given.
 
     `format` is "python" (a dict per row), "numpy" or "torch" (the same, as arrays), or "arrow" (record batches). With
     `batch_rows`, items are batches of so many rows, the last of a share may be short: dicts of columns, or record batches.

@@ -22,7 +22,6 @@ from pipeline.parquet.conform import conform
 from pipeline.parquet.dataset import paths_in
 from pipeline.parquet.fetch import Readers
 from pipeline.parquet.filtering import GroupFilter, RowFilter
-from pipeline.parquet.footer import Footer
 from pipeline.parquet.scan import scan_each
 from pipeline.parquet.task import ScanOptions, ScanTask, Task
 from pipeline.predicate import Predicate, filter_batch
@@ -78,15 +77,15 @@ def read_pieces(
     uris: dict[int, str] = {}
 
     @lru_cache(maxsize=16)
-    def columns_in(footer: Footer) -> list[str]:
-        return paths_in(footer.schema(), wanted.schema)
+    def columns_in(schema: pa.Schema) -> list[str]:
+        return paths_in(schema, wanted.schema)
 
     def tasks() -> Iterator[Task]:
         for part, scans in _planned(parts, wanted, reading):
             waiting.append(part)
             for task in scans:
                 uris[len(uris)] = task.file.uri
-                yield task, columns_in(task.footer)
+                yield task, columns_in(task.footer.schema())
 
     def conformed() -> Iterator[pa.RecordBatch]:
         for position, batch in scan:

@@ -11,7 +11,7 @@ from pipeline.ahead import one_ahead
 from pipeline.errors import OptionError
 from pipeline.parquet.fetch import Readers
 from pipeline.parquet.task import ScanTask
-from pipeline.streaming.groups import Footers, GroupTable
+from pipeline.streaming.groups import FEW_FILES, Footers, GroupTable
 from pipeline.streaming.options import StreamOptions
 from pipeline.streaming.order import Part, cut_windows, parts
 from pipeline.streaming.reading import Piece, Reading, read_pieces
@@ -19,8 +19,6 @@ from pipeline.streaming.shares import Interval, Seat, remaining, share
 from pipeline.streaming.source import Source
 from pipeline.streaming.state import Position
 from pipeline.streaming.stats import StreamStats
-
-_FEW_FILES = 16  # their footers are read in the time of one
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class Rows:
     def open(cls, source: Source, options: StreamOptions) -> Rows:
         """Count at once where shares need it or it costs nothing, so that workers need not do it again."""
         rows = cls(source=source, options=options, footers=Footers(source.files, source.token, source.known))
-        if options.shuffle or options.world_size > 1 or len(source.files) <= _FEW_FILES:
+        if options.shuffle or options.world_size > 1 or len(source.files) <= FEW_FILES:
             rows.counted()
         return rows
 
@@ -48,7 +46,7 @@ class Rows:
 
     def total(self) -> int:
         """The rows of the split."""
-        return sum(self.counted().rows)
+        return self.counted().total
 
     def left(self, position: Position) -> list[Interval]:
         """The positions that nobody has taken. Raises OptionError for a state that takes more than there is."""
@@ -86,10 +84,10 @@ class Rows:
             yield part, [self.footers.task(*table.locate(group)) for group in part.groups]
 
     def _in_file_order(self) -> Iterator[tuple[Part, list[ScanTask]]]:
-        for start in range(0, len(self.source.files), _FEW_FILES):
-            files = range(start, min(start + _FEW_FILES, len(self.source.files)))
+        for start in range(0, len(self.source.files), FEW_FILES):
+            files = range(start, min(start + FEW_FILES, len(self.source.files)))
             for file, footer in zip(files, self.footers.read(files), strict=True):
-                for group in footer.row_groups():
-                    if group.rows:
-                        task = ScanTask(file=self.source.files[file], footer=footer, row_groups=(group.index,))
-                        yield Part(groups=(), total=group.rows, last=group.rows), [task]
+                self.footers.check(file, footer)
+                for group, rows in enumerate(footer.counts()[0]):
+                    if rows:
+                        yield Part(groups=(), total=rows, last=rows), [self.footers.task(file, group, footer)]

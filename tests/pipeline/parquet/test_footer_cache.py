@@ -10,9 +10,10 @@ from pyarrow import parquet as pq
 from pipeline.hub import cache
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.resolver import resolve
-from pipeline.parquet.footer import Footer, read_footer, read_footers
+from pipeline.parquet import footer as footers
+from pipeline.parquet.footer import Footer, Recent, read_footer, read_footers
 from pipeline.parquet.scan import scan
-from pipeline.parquet.task import ScanTask, whole_file
+from pipeline.parquet.task import ScanTask, find_extents, whole_file
 from pipeline.storage import Meter, expand
 
 NESTED = pa.table(
@@ -102,6 +103,62 @@ def test_a_slim_footer_grows_with_its_row_groups_not_with_the_file(grouped):
     task = ScanTask(file=grouped, footer=read_footer(grouped, None), row_groups=(4,))
     stripped = len(Footer(raw=task.footer.raw).only(()).raw)
     assert len(task.slim().footer.raw) - stripped <= (len(task.footer.raw) - stripped) / 10 + 100
+
+
+def test_counts_and_single_row_groups_are_those_of_all(grouped):
+    """Counting, and a row group by its place, say what the whole list says, also in a part of a footer."""
+    whole = read_footer(grouped, None)
+    for footer in (whole, whole.only((7, 2))):
+        groups = footer.row_groups()
+        assert footer.counts() == ([group.rows for group in groups], [group.num_bytes for group in groups])
+        assert [footer.row_group(place) for place in range(len(groups))] == list(groups)
+    assert [group.index for group in whole.only((7, 2)).row_groups()] == [7, 2]
+
+
+def test_a_single_row_group_is_cut_without_walking_the_others(grouped, tmp_path):
+    """With its extents at hand, a footer is cut to the same bytes as when it is walked; one of one row group is itself."""
+    footer = read_footer(grouped, None)
+    extents = find_extents(grouped, footer, None)
+    for index in range(10):
+        assert extents.task(grouped, footer, index) == ScanTask(file=grouped, footer=footer, row_groups=(index,)).slim()
+    pq.write_table(NESTED, tmp_path / "b.parquet")
+    (alone,) = expand([str(tmp_path / "b.parquet")])
+    footer = read_footer(alone, None)
+    assert find_extents(alone, footer, None).task(alone, footer, 0) == whole_file(alone, footer)
+
+
+def test_a_long_walk_is_made_once_on_a_machine(put, repo, parquet_bytes, monkeypatch):
+    """The extents of a large footer are kept on disk; those of another footer under the same name are not taken for them."""
+    table = {f"{repo} {i}": [0] * 150 for i in range(10)}
+    (file,) = file_refs(resolve(put(repo, {"a.parquet": parquet_bytes(table, row_group_size=1)}), None))
+    footer = read_footer(file, None)
+    walked = find_extents(file, footer, None)
+    monkeypatch.setattr("pipeline.parquet.task.fields", None)
+    assert find_extents(file, footer, None) == walked
+    with pytest.raises(TypeError):
+        find_extents(file, Footer(raw=footer.raw + b" "), None)
+
+
+def test_little_of_what_was_parsed_stays(grouped, monkeypatch):
+    """Parsed footers stay up to so many bytes of them, and the last one whatever its size: not one per file of a dataset."""
+    monkeypatch.setattr(footers, "_parsed", Recent(1 << 20))
+    whole = read_footer(grouped, None)
+    for index in range(100):
+        assert Footer(raw=whole.raw + b" " * (index << 10)).rows == 1000
+    assert 5 < len(footers._parsed._held) < 17  # a small one counts as 64 KiB
+    assert sum(map(len, footers._parsed._held)) <= 1 << 20
+    assert Footer(raw=whole.raw + b" " * (2 << 20)).metadata() is Footer(raw=whole.raw + b" " * (2 << 20)).metadata()
+    assert len(footers._parsed._held) == 1
+
+
+def test_what_is_used_again_stays():
+    """Of values that do not fit together, those that nobody asked for since go first."""
+    recent = Recent(3 << 20)
+    for key in "abc":
+        recent.put(key, key.upper(), 1 << 20)
+    assert recent.get("a") == "A"
+    recent.put("d", "D", 1 << 20)
+    assert [recent.get(key) for key in "abcd"] == ["A", None, "C", "D"]
 
 
 @pytest.mark.parametrize(
