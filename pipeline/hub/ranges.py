@@ -8,6 +8,7 @@ bucket's file that is no longer what was listed: Xet storage has the old bytes s
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
@@ -176,10 +177,11 @@ class HttpReader:
 
     def _send(self, url: str, headers: dict[str, str], kind: str) -> tuple[httpx2.Response, bytes]:
         """The answer and its body, the body read here so that it can be given up."""
-        pieces: list[bytes] = []
+        body = io.BytesIO()  # hands its bytes over as they are: pieces joined at the end would be held twice
 
         def send() -> httpx2.Response:
-            pieces.clear()
+            body.seek(0)
+            body.truncate()
             if self._closed.is_set():
                 raise _ClosedError
             plain = headers | {"Accept-Encoding": "identity"}
@@ -192,12 +194,12 @@ class HttpReader:
                 for piece in response.iter_raw():
                     if self._closed.is_set():
                         raise _ClosedError
-                    pieces.append(piece)
+                    body.write(piece)
             return response
 
         response = retry.send_again(send, self._closed)
-        self._meter.add(kind, sum(map(len, pieces)))
-        return response, b"".join(pieces)
+        self._meter.add(kind, body.tell())
+        return response, body.getvalue()
 
 
 class XetReader:
