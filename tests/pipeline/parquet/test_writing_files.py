@@ -158,7 +158,9 @@ def upload(ref, tables, path, identity):
 
 def test_a_permutation_of_blocks_uploads_next_to_nothing(new_ref):
     """Sixteen blocks of 1 MB in another order: under 2 % of the bytes are new, by hf_xet's own count."""
-    blocks = [rows(5, seed) for seed in range(7000, 7016)]  # of no other test: hf_xet remembers what this process uploaded
+    blocks = [
+        rows(5, seed) for seed in range(7000, 7016)
+    ]  # of no other test: hf_xet remembers what this process uploaded
     new, size = upload(new_ref, blocks, "a.parquet", "a")
     assert new > size * 0.95
     assert size > 16_000_000
