@@ -16,7 +16,7 @@ from pyarrow import parquet as pq
 from pipeline.errors import CorruptFileError, DatasetError, SchemaError
 from pipeline.parquet import filtering
 from pipeline.parquet.conform import conform
-from pipeline.parquet.filtering import GroupFilter, RowFilter
+from pipeline.parquet.filtering import GroupFilter, RowFilter, scan_where
 from pipeline.parquet.footer import DECODING, Footer
 from pipeline.parquet.prune import FileFilter, page_index_ranges
 from pipeline.parquet.task import ScanTask
@@ -313,6 +313,25 @@ def test_an_index_is_read_for_the_row_groups_that_are_asked_for_and_once(tmp_pat
     for sql in ("x > 100000", "noise is null"):
         assert kept(group_filter(sql, footer.schema(), meter), file, footer) == []
     assert meter.requests.total() == spent
+
+
+def test_a_scan_with_a_filter_gives_its_rows_and_fetches_no_other_row_groups(tmp_path):
+    """The rows for which it is true, with the columns that were asked for, in order; of eight row groups one is decoded."""
+    rows = [{"x": x, "s": f"row {x}", "deep": {"a": x % 3, "b": "b"}} for x in range(32)]
+    table = pa.Table.from_pylist(rows)
+    file, footer = write(tmp_path / "a.parquet", table)
+    where = RowFilter(predicate=parse_predicate("x between 9 and 10", table.schema), schema=table.schema)
+    task = ScanTask(file=file, footer=footer, row_groups=tuple(range(8)))
+    for columns, expected in (
+        (None, rows[9:11]),
+        (["s"], [{"s": "row 9"}, {"s": "row 10"}]),
+        (["s", "x"], [{"s": "row 9", "x": 9}, {"s": "row 10", "x": 10}]),
+        (["deep.a"], [{"deep": {"a": 0}}, {"deep": {"a": 1}}]),
+    ):
+        batches = list(scan_where([task], where, None, columns))
+        assert [row for batch in batches for row in batch.to_pylist()] == expected
+        assert len(batches) == 1
+    assert GroupFilter(where, None).prune(task).row_groups == (2,)
 
 
 def test_several_row_groups_in_one_task(tmp_path):
