@@ -18,7 +18,7 @@ test-long: $(INSTALLED)
 # The same tests with torch, which is no dependency: DataLoader workers, ranks, torchdata.
 test-torch: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch torchdata
-	$(BIN)/python -m pytest tests/pipeline/streaming/test_torch_loading.py
+	$(BIN)/python -m pytest tests/pipeline/streaming/test_torch_loading.py tests/pipeline/streaming/test_tars.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
