@@ -85,8 +85,9 @@ def _decode(fetch: Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa
         file = pq.ParquetFile(
             pa.PythonFile(data, mode="r"),
             metadata=metadata,
-            # What is here in one piece is handed over as it is; the rest is read in steps, so that nothing is joined.
-            pre_buffer=data.is_one_piece,
+            # What is here in one piece is handed over as it is; the rest is read in steps, so that nothing is joined. Arrow's own
+            # threads are not used: one that still holds our bytes when Python ends aborts the program.
+            pre_buffer=False,
             buffer_size=0 if data.is_one_piece else _PIECE_BYTES,
             page_checksum_verification=True,  # of pages that carry one: 3.6 GB/s; a flipped bit is a wrong value otherwise
             **DECODING,
