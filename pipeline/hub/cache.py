@@ -15,6 +15,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -41,7 +42,7 @@ def owner(token: Secret | None) -> str:
     """Who is served an entry: everybody without a token, otherwise whoever has this one."""
     if token is None:
         return "anonymous"
-    return hmac.new(_salt(), token.reveal().encode(), "sha256").hexdigest()
+    return hmac.new(_salt(folder()), token.reveal().encode(), "sha256").hexdigest()
 
 
 def load(key: Key, *, used: bool = False) -> bytes | None:
@@ -144,9 +145,10 @@ def _digest(key: Key, content: bytes) -> bytes:
     return state.digest()
 
 
-def _salt() -> bytes:
-    """This machine's salt: made once, kept with the entries. Without a disk, one for this process."""
-    path = folder() / _SALT
+@lru_cache(maxsize=8)
+def _salt(top: Path) -> bytes:
+    """This machine's salt: made once, kept with the entries, read once. Without a disk, one for this process."""
+    path = top / _SALT
     with suppress(OSError):
         if not path.exists():
             _make_private(path.parent)

@@ -117,7 +117,7 @@ def check_branch(ref: DatasetRef, token: Secret | None) -> None:
     check_writable(ref)
     if ref.revision in (None, "main") or re.fullmatch(r"refs/pr/\d+", ref.revision or ""):
         return
-    branches = get(ref.api_url("refs"), token, about=ref.repo_id).json()["branches"]
+    branches = get_json(ref.api_url("refs"), token, "branches", about=ref.repo_id)["branches"]
     if ref.revision not in [name for branch in branches for name in (branch["name"], branch["ref"])]:
         raise OptionError(
             f"option 'revision' must be a branch or a pull request (refs/pr/1) to write to, got {ref.revision!r}; "

@@ -16,6 +16,7 @@ from typing import Any, Self
 from pipeline.errors import AccessError, DatasetError, TransferError
 from pipeline.hub import client
 from pipeline.hub.repo import DatasetRef, Secret, check_writable
+from pipeline.hub.xet import TOKEN_FIELDS
 
 _PIECE = 4 << 20
 # A slow network must not fill the memory: hf_xet takes all that it is given, and each upload under way holds up to 64 MB.
@@ -90,7 +91,7 @@ class Upload:
         url = ref.api_url("xet-write-token/main")
         headers = client.auth_headers(token)
         # The first token is asked for here: of a refusal hf_xet says only that it could not connect.
-        first = client.get(url, token, about=ref.repo_id).json()
+        first = client.get_json(url, token, *TOKEN_FIELDS, about=ref.repo_id)
         try:
             self._commit = _session(os.getpid()).new_upload_commit(
                 endpoint=first["casUrl"],

@@ -29,7 +29,7 @@ _MEMORY = {
     "reconstruction.download_buffer_limit": "256mb",
     "client.ac_initial_download_concurrency": 16,
 }
-_FIELDS = ("casUrl", "accessToken", "exp")
+TOKEN_FIELDS = ("casUrl", "accessToken", "exp")
 # A token is renewed when a minute of it is left, or a quarter where it lives shorter.
 _LEFT_S = 60.0
 
@@ -114,7 +114,7 @@ def _shared_token(ref: DatasetRef, token: Secret | None, refused: XetToken | Non
             return kept
         asked_at = time.time()
         route = "xet-read-token" if ref.kind == "buckets" else f"xet-read-token/{ref.revision or 'main'}"
-        said = client.get_json(ref.api_url(route), token, *_FIELDS, about=ref.full_name)
+        said = client.get_json(ref.api_url(route), token, *TOKEN_FIELDS, about=ref.full_name)
         found = XetToken(
             cas_url=said["casUrl"], access_token=said["accessToken"], asked_at=asked_at, expires_at=float(said["exp"])
         )

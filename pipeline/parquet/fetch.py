@@ -82,7 +82,7 @@ class Readers:
     def take(self, file: FileRef) -> RangeReader:
         """A reader of the file, until it is given back."""
         if file.uri not in self._open:
-            for uri in [uri for uri in self._open if not self._users[uri]][: len(self._open) - _OPEN_FILES + 1]:
+            for uri in [uri for uri in self._open if not self._users[uri]][: max(0, len(self._open) - _OPEN_FILES + 1)]:
                 self._open.pop(uri).close()
             reader = open_file(file, self._token, self.meter)
             if self._room and file.is_hashed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from pipeline.parquet.features import Features, features_of, from_yaml, narrow_f
 from pipeline.predicate import Predicate, filter_batch, parse_predicate
 from pipeline.storage import FileRef
 from pipeline.streaming.reading import Wanted
+from pipeline.streaming.state import identity_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def open_source(origin: Origin, columns: Sequence[str] | None, where: str | pads
     read = pa.schema([*schema, *(stored.field(name) for name in extra)], stored.metadata)
     return Source(
         about=snapshot.rows_url,
-        identity=_identity(snapshot),
+        identity=identity_of(snapshot),
         files=files,
         token=token,
         schema=schema,
@@ -104,25 +104,6 @@ def open_source(origin: Origin, columns: Sequence[str] | None, where: str | pads
         wanted=Wanted(schema=read, predicate=predicate, columns=tuple(schema.names) if extra else None),
         known=tuple(stored.names) if columns is None else None,
     )
-
-
-def _identity(snapshot: Snapshot) -> dict[str, str]:
-    ref = snapshot.ref
-    return {
-        "dataset": ref.repo_id,
-        "commit": ref.revision or "",
-        "config": ref.config or "",
-        "split": ref.split or "",
-        "files": _digest(snapshot),
-    }
-
-
-def _digest(snapshot: Snapshot) -> str:
-    """Which files are read, in which order: a commit has more than one choice of them."""
-    state = hashlib.blake2b(digest_size=8)
-    for file in snapshot.files:
-        state.update(f"{len(file.path)} {file.path} {file.content_id} ".encode("utf-8", "surrogatepass"))
-    return state.hexdigest()
 
 
 def _features(stored: pa.Schema, card: Features, chosen: pa.Schema) -> Features | None:

@@ -6,11 +6,13 @@ own, or one taken under a filter, where shares advance unequally) carries the la
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import OptionError
+from pipeline.hub.resolver import Snapshot
 from pipeline.streaming.shares import Seat, Segment
 
 VERSION = 1
@@ -38,6 +40,26 @@ class Position:
 def share_of(seat: Seat) -> tuple[int, int, int]:
     """What a state that holds for one share carries."""
     return seat.world_size, seat.workers, seat.number
+
+
+def identity_of(snapshot: Snapshot) -> dict[str, str]:
+    """What a state was taken of: the dataset, its commit, and which of its files."""
+    ref = snapshot.ref
+    return {
+        "dataset": ref.full_name,
+        "commit": ref.revision or "",
+        "config": ref.config or "",
+        "split": ref.split or "",
+        "files": _digest(snapshot),
+    }
+
+
+def _digest(snapshot: Snapshot) -> str:
+    """Which files are read, in which order: a commit has more than one choice of them."""
+    state = hashlib.blake2b(digest_size=8)
+    for file in snapshot.files:
+        state.update(f"{len(file.path)} {file.path} {file.content_id} ".encode("utf-8", "surrogatepass"))
+    return state.hexdigest()
 
 
 def to_json(position: Position, seed: int, fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from pipeline.hub.files import open_ref
 from pipeline.hub.listing import list_files
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import Secret, find_token, parse_ref
-from pipeline.hub.resolver import TAR_FILES, DataFiles, Snapshot, select_split
+from pipeline.hub.resolver import TAR_FILES, DataFiles, select_split
 from pipeline.permutation import Permutation
 from pipeline.storage import FileRef
 from pipeline.streaming.decode import row_decoder
 from pipeline.streaming.options import check_whole
 from pipeline.streaming.seats import find_rank, find_worker, torch_class
 from pipeline.streaming.shares import Interval, Seat
-from pipeline.streaming.state import Position, from_json, share_of, to_json
+from pipeline.streaming.state import Position, from_json, identity_of, share_of, to_json
 
 _REF_TTL_S = 30.0
 _TEXTS = ("txt", "text", "transcript")
@@ -102,7 +102,7 @@ def samples(
     snapshot = select_split(listing, ref, data_files=data_files, kind=TAR_FILES)
     return Samples(
         Tars(
-            identity=_identity(snapshot),
+            identity={**identity_of(snapshot), "format": "tar"},
             files=file_refs(snapshot),
             token=secret,
             shuffle=shuffle,
@@ -238,14 +238,3 @@ def decode_sample(sample: Sample, about: str) -> dict[str, Any]:
         return row_decoder(features)(found)
     except ValueError as err:  # CorruptFileError too
         raise CorruptFileError(f"{about}: sample {sample[KEY]!r}: {err}") from err
-
-
-def _identity(snapshot: Snapshot) -> dict[str, str]:
-    ref = snapshot.ref
-    return {
-        "dataset": ref.full_name,
-        "commit": ref.revision or "",
-        "config": ref.config or "",
-        "split": ref.split or "",
-        "format": "tar",
-    }
