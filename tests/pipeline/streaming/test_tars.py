@@ -323,6 +323,7 @@ def test_a_state_of_something_else_is_refused(sharded, put):
     for options, said in (
         ({"shuffle": True, "seed": 2}, "seed=1"),
         ({"shuffle": False, "seed": 1}, "shuffle=True"),
+        ({"shuffle": True, "seed": 1, "data_files": "shards/train-0000.tar"}, "files="),
     ):
         with pytest.raises(OptionError, match=said):
             pipeline.samples(name, **options).load_state_dict(state)
