@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
 from pipeline.errors import SchemaError
-from pipeline.hub.ranges import file_refs
-from pipeline.hub.repo import Secret
-from pipeline.hub.resolver import Snapshot, resolve
-from pipeline.parquet.dataset import choose, scan_as, stored_schema
-from pipeline.parquet.features import Features, features_of, from_yaml
+from pipeline.parquet.conform import conform
+from pipeline.parquet.dataset import scan_as
 from pipeline.parquet.footer import Footer, read_footers
 from pipeline.parquet.plan import balance
+from pipeline.parquet.prune import FileFilter, kept_row_groups
 from pipeline.parquet.task import ScanTask, whole_file
-from spark_datasource.options import ReadOptions
-from spark_datasource.schemas import arrow_schema, spark_schema
+from pipeline.predicate import Predicate
+from pipeline.sizes import format_bytes
+from spark_datasource.dataset import Dataset
+from spark_datasource.schemas import arrow_schema
 
-_PARTITION_BYTES = 128 << 20
+log = logging.getLogger(__name__)
+
 _MIN_PARTITION_BYTES = 4 << 20
 _PARTITIONS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
-    """A split at a commit, the Arrow schema of its first file, and what may read it."""
-
-    snapshot: Snapshot
-    arrow: pa.Schema
-    features: Features | None
-    token: Secret | None
-    columns: tuple[str, ...] | None
-
-    def schema(self) -> StructType:
-        """The Spark schema of the chosen columns. Raises SchemaError for a column that is not there."""
-        if self.columns is None:
-            return spark_schema(self.arrow, self.features)
-        return spark_schema(choose(self.arrow, self.columns, self.snapshot.rows_url), self.features)
-
-
-def open_dataset(options: ReadOptions) -> Dataset:
-    """Pin the commit and learn the schema. Raises NotFoundError, AccessError, CorruptFileError."""
-    snapshot = resolve(options.ref, options.token)
-    files = file_refs(snapshot)
-    features = from_yaml(snapshot.features) if snapshot.features else None
-    arrow = stored_schema(files, list(features or {}), options.token)
-    return Dataset(
-        snapshot=snapshot,
-        arrow=arrow,
-        features=features or features_of(arrow),
-        token=options.token,
-        columns=options.columns,
-    )
+_WIDE_COLUMNS = 10
+_WIDE_BYTES = 1 << 30
+_hinted: set[str] = set()
 
 
 @dataclass
@@ -73,23 +46,64 @@ class HuggingFaceReader(DataSourceReader):
         self._schema = schema
 
     def partitions(self) -> Sequence[InputPartition]:
-        files = file_refs(self._dataset.snapshot)
-        footers = read_footers(files, self._dataset.token)
+        files = self._dataset.files()
+        footers = read_footers(files, self._dataset.options.token)
         self._check_columns(footers)
-        tasks = [whole_file(file, footer) for file, footer in zip(files, footers, strict=True)]
-        sizes = sum(group.size(self._schema.names) for task in tasks for group in task.groups())
-        target = min(_PARTITION_BYTES, max(_MIN_PARTITION_BYTES, sizes // _PARTITIONS))
-        runs = balance(tasks, self._schema.names, target)
+        columns = self._read_schema().names
+        tasks = [self._matching(whole_file(file, footer)) for file, footer in zip(files, footers, strict=True)]
+        sizes = sum(group.size(columns) for task in tasks for group in task.groups())
+        self._hint(sizes)
+        target = min(self._dataset.options.partition_bytes, max(_MIN_PARTITION_BYTES, sizes // _PARTITIONS))
+        runs = balance(tasks, columns, target)
         return [RowGroups(tasks=tuple(task.slim() for task in run)) for run in runs] or [RowGroups(tasks=())]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, RowGroups)
-        return scan_as(partition.tasks, arrow_schema(self._schema), self._dataset.token)
+        options, wanted = self._dataset.options, arrow_schema(self._schema)
+        read = self._read_schema()
+        for batch in scan_as(partition.tasks, read, options.token, options.scan, self._dataset.predicate):
+            yield batch if read == wanted else conform(batch, wanted, self._dataset.about)
+
+    def _read_schema(self) -> pa.Schema:
+        """What is read of files: the columns that Spark wants, and those of the condition, in the types that it was made for."""
+        wanted, stored = arrow_schema(self._schema), self._dataset.arrow
+        needed = _columns(self._dataset.predicate)
+        fields = [stored.field(one.name) if one.name in needed else one for one in wanted]
+        return pa.schema([*fields, *(stored.field(name) for name in needed if name not in wanted.names)])
+
+    def _matching(self, task: ScanTask) -> ScanTask:
+        """The task without the row groups that statistics rule out."""
+        if self._dataset.predicate is None:
+            return task
+        about = FileFilter(footer=task.footer, schema=self._read_schema(), predicate=self._dataset.predicate)
+        return replace(task, row_groups=tuple(kept_row_groups(about, task.row_groups)))
 
     def _check_columns(self, footers: Sequence[Footer]) -> None:
         """A column that the user's own schema names and no file has would be null throughout: more likely a slip."""
-        known = dict.fromkeys(name for footer in footers for name in footer.schema().names)
-        for name in self._schema.names:
-            if name not in known and name not in self._dataset.arrow.names:
+        missing = [name for name in self._schema.names if name not in self._dataset.arrow.names]
+        known = dict.fromkeys(name for footer in footers for name in footer.schema().names) if missing else {}
+        for name in missing:
+            if name not in known:
                 shown = ", ".join(map(repr, known))
-                raise SchemaError(f"{self._dataset.snapshot.rows_url}: no column {name!r}; it has {shown}")
+                raise SchemaError(f"{self._dataset.about}: no column {name!r}; it has {shown}")
+
+    def _hint(self, num_bytes: int) -> None:
+        """Spark prunes no columns of Python data sources: say so once where it costs much."""
+        options = self._dataset.options
+        narrowed = options.columns is not None or self._dataset.predicate is not None
+        narrowed = narrowed or self._schema.names != self._dataset.arrow.names
+        wide = len(self._schema.names) >= _WIDE_COLUMNS or num_bytes >= _WIDE_BYTES
+        if narrowed or not wide or self._dataset.about in _hinted:
+            return
+        _hinted.add(self._dataset.about)
+        log.warning(
+            "%s: every query of this DataFrame reads all %d columns (%s); name those that you need with the option 'columns' "
+            "or .schema(...), and rows with 'where'",
+            self._dataset.about,
+            len(self._schema.names),
+            format_bytes(num_bytes),
+        )
+
+
+def _columns(predicate: Predicate | None) -> tuple[str, ...]:
+    return predicate.columns if predicate else ()

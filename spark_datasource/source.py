@@ -10,8 +10,10 @@ from __future__ import annotations
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader
 from pyspark.sql.types import StructType
 
-from spark_datasource.options import parse_read, parse_write
-from spark_datasource.reader import Dataset, HuggingFaceReader, open_dataset
+from spark_datasource.dataset import Dataset, open_dataset
+from spark_datasource.read_options import parse_read
+from spark_datasource.reader import HuggingFaceReader
+from spark_datasource.write_options import parse_write
 from spark_datasource.writer import HuggingFaceWriter, plan_write
 
 

@@ -16,7 +16,7 @@ import click
 from jobs.cli import main
 from pipeline import predicate
 from pipeline.mix.recipe import RECIPE_KEYS
-from spark_datasource.options import READ_OPTIONS, WRITE_OPTIONS
+from spark_datasource.options import READ_OPTIONS, STREAM_READ_OPTIONS, STREAM_WRITE_OPTIONS, WRITE_OPTIONS
 
 README = Path(__file__).parent.parent / "README.md"
 _PART = re.compile(r"(<!-- generated: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -34,7 +34,8 @@ def _part(name: str) -> str:
     if kind == "sql":
         return "\n".join(line for line in (predicate.__doc__ or "").splitlines() if line.startswith("|"))
     if kind == "options":
-        options = {"read": READ_OPTIONS, "write": WRITE_OPTIONS}[argument]
+        lists = {"read": READ_OPTIONS, "write": WRITE_OPTIONS}
+        options = (lists | {"read-stream": STREAM_READ_OPTIONS, "write-stream": STREAM_WRITE_OPTIONS})[argument]
         return _table(("option", "default", "meaning"), [(f"`{o.name}`", o.default, o.meaning) for o in options])
     rows = [(f"`{k.name}`", k.type, k.default, k.meaning, f"`{k.example}`") for k in RECIPE_KEYS if k.scope == argument]
     return _table(("key", "type", "default", "meaning", "example"), rows)

@@ -14,10 +14,12 @@ from pyarrow import types
 from pipeline.errors import SchemaError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
+from pipeline.parquet.filtering import GroupFilter, RowFilter
 from pipeline.parquet.footer import plain_path, read_footers
 from pipeline.parquet.layout import leaves
 from pipeline.parquet.scan import scan_each
-from pipeline.parquet.task import ScanTask
+from pipeline.parquet.task import ScanOptions, ScanTask
+from pipeline.predicate import Predicate, filter_batch
 from pipeline.storage import FileRef
 
 _AT_ONCE = 256
@@ -111,17 +113,29 @@ def _like(kind: pa.DataType, element: pa.Field) -> pa.DataType:
     return pa.large_list(element) if types.is_large_list(kind) else pa.list_(element)
 
 
-def scan_as(tasks: Iterable[ScanTask], schema: pa.Schema, token: Secret | None) -> Iterator[pa.RecordBatch]:
+def scan_as(
+    tasks: Iterable[ScanTask],
+    schema: pa.Schema,
+    token: Secret | None,
+    options: ScanOptions | None = None,
+    where: Predicate | None = None,
+) -> Iterator[pa.RecordBatch]:
     """The rows of the tasks as batches of exactly this schema; a column that a file lacks is null.
 
-    Raises what `scan` raises, SchemaError for a value that does not fit.
+    With a condition, which was compiled for this schema, the rows for which it is true: row groups in which it is for none are
+    not fetched, and batches without a row are left out. Raises what `scan` raises, SchemaError for a value that does not fit,
+    RecipeError for a condition that cannot be computed.
     """
     uris: list[str] = []
+    groups = GroupFilter(RowFilter(predicate=where, schema=schema), token) if where else None
 
     def own_columns() -> Iterator[tuple[ScanTask, list[str]]]:
         for task in tasks:
             uris.append(task.file.uri)
-            yield task, paths_in(task.footer.schema(), schema)
+            yield groups.prune(task) if groups else task, paths_in(task.footer.schema(), schema)
 
-    for position, batch in scan_each(own_columns(), token):
-        yield batch if batch.schema.equals(schema) else conform(batch, schema, uris[position])
+    for position, batch in scan_each(own_columns(), token, options):
+        found = batch if batch.schema.equals(schema) else conform(batch, schema, uris[position])
+        kept = filter_batch(found, where) if where else found
+        if kept.num_rows or not where:
+            yield kept

@@ -109,7 +109,7 @@ def test_one_frame_filtered_in_several_ways_is_right(spark, save, load, repo):
         (
             {"maxRecordsPerFile": "3"},
             OptionError,
-            "unknown option 'maxrecordsperfile' for reading; known are split, config",
+            "unknown option 'maxrecordsperfile' for reading; 'maxRecordsPerFile' is for writing",
         ),
     ],
 )
@@ -414,7 +414,7 @@ def test_a_token_of_the_environment_stays_at_home(spark, load, fails, tmp_path, 
         from huggingface_hub import HfApi
 
         HfApi(endpoint=other.endpoint, token=TOKEN).create_repo("ann/x", repo_type="dataset", visibility="private")
-        from spark_datasource.options import parse_read
+        from spark_datasource.read_options import parse_read
 
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         assert parse_read({"path": "ann/x"}).token.reveal() == TOKEN

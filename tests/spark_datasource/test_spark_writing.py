@@ -200,7 +200,7 @@ def test_a_first_append_that_comes_second_must_fit(spark, save, load, fails, rep
     """Two writers begin a split with different columns: the later one is refused, as if it had begun later."""
     from pyspark.sql.types import StructType
 
-    from spark_datasource.options import parse_write
+    from spark_datasource.write_options import parse_write
     from spark_datasource.writer import HuggingFaceWriter, plan_write
 
     options = parse_write({"path": repo, "token": "hf_x"})
