@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyspark.sql import DataFrame, SparkSession
 
 
 def register(spark: SparkSession) -> None:
@@ -17,3 +20,10 @@ def register(spark: SparkSession) -> None:
     from spark_datasource.source import HuggingFaceDataSource
 
     spark.dataSource.register(HuggingFaceDataSource)
+
+
+def load_pruned(spark: SparkSession, path: str, query: Callable[[DataFrame], DataFrame], **options: Any) -> DataFrame:
+    """`query` over a dataset, reading only the columns and the row groups that it needs (pruning.py)."""
+    from spark_datasource.pruning import load_pruned
+
+    return load_pruned(spark, path, query, **options)
