@@ -52,11 +52,16 @@ def samples(file: BinaryIO, *, about: str = "", start: int = 0) -> Iterator[Samp
     return (sample for sample, _ in located_samples(file, about=about, start=start))
 
 
-def located_samples(file: BinaryIO, *, about: str = "", start: int = 0) -> Iterator[tuple[Sample, int]]:
-    """Each sample with the place of the next one, in bytes of the archive as it is unpacked. It raises as `samples`."""
+def located_samples(
+    file: BinaryIO, *, about: str = "", start: int = 0, lower: bool = True
+) -> Iterator[tuple[Sample, int]]:
+    """Each sample with the place of the next one, in bytes of the archive as it is unpacked. It raises as `samples`.
+
+    Unless `lower`, fields keep their capitals.
+    """
     name = about or str(getattr(file, "name", "the archive"))
     try:
-        yield from _group(_open(file, start), start, name)
+        yield from _group(_open(file, start), start, name, lower=lower)
     except (tarfile.HeaderError, EOFError, zlib.error, gzip.BadGzipFile) as err:
         raise CorruptFileError(f"{name}: is damaged or cut short ({err}); write it again") from err
 
@@ -73,7 +78,7 @@ def _open(file: BinaryIO, start: int) -> BinaryIO:
     return opened
 
 
-def _group(file: BinaryIO, start: int, about: str) -> Iterator[tuple[Sample, int]]:
+def _group(file: BinaryIO, start: int, about: str, *, lower: bool) -> Iterator[tuple[Sample, int]]:
     sample: Sample = {}
     end = start
     for member in _members(file, start):
@@ -81,7 +86,7 @@ def _group(file: BinaryIO, start: int, about: str) -> Iterator[tuple[Sample, int
         if found is None:
             file.seek(_filled(member.size), io.SEEK_CUR)
             continue
-        key, field = found[1], found[2].lower()
+        key, field = found[1], found[2].lower() if lower else found[2]
         if sample and sample[KEY] != key:
             yield sample, end
             sample = {}

@@ -17,6 +17,7 @@ import yaml
 from pipeline.errors import OptionError
 
 _FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_WHICH = ("config_name", "data_files", "data_dir", "default")
 _COMMENTS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 
 
@@ -24,13 +25,15 @@ _COMMENTS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 class ConfigEntry:
     """One entry of the card's `configs`; `data_files` is (split, patterns) in the card's order, relative to the repo.
 
-    `data_dir` is set only where there are no `data_files`: there, file names tell the splits.
+    `data_dir` is set only where there are no `data_files`: there, file names tell the splits. `reading` is all else that the
+    entry says: how its files are read (`sep`, `field`, ...).
     """
 
     name: str
     data_files: tuple[tuple[str, tuple[str, ...]], ...]
     data_dir: str | None = None
     default: bool = False
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +218,7 @@ def _parse_config(entry: Mapping[str, Any], about: str) -> ConfigEntry:
         data_files=data_files,
         data_dir=None if data_files else data_dir or None,
         default=bool(entry.get("default", False)),
+        reading={str(key): value for key, value in entry.items() if key not in _WHICH},
     )
 
 

@@ -1,16 +1,20 @@
 """The formats that a repo's rows are in, as `datasets` tells them: by the endings of its files, the most common one counts.
 
-We read and write Parquet only. A repo in another format must be told apart from an empty one: a card that names only our new
-files would hide its rows from everybody. What people keep next to rows (code, Markdown, licences) is none.
+We write Parquet only, and read what `READABLE` names. A repo in another format must be told apart from an empty one: a card that
+names only our new files would hide its rows from everybody. What people keep next to rows (code, Markdown, licences) is none.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-PARQUET = "parquet"
+PARQUET, IMAGES, AUDIO = "parquet", "images", "audio"
+READABLE = (PARQUET, "csv", "json", "arrow", "text", "webdataset", IMAGES, AUDIO)
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""What describes the files of a folder of media, next to them."""
 _ENDINGS = {
     "csv": "csv tsv",
     "json": "json jsonl ndjson",
@@ -45,6 +49,7 @@ _PARQUET_ENDINGS = tuple(f".{ending}" for ending in _ENDINGS[PARQUET].split())
 # `datasets` looks at each ending that a name has: "part-0.parquet.snappy" is Parquet.
 _PARQUET_NAME = re.compile(rf"(?:{'|'.join(map(re.escape, _PARQUET_ENDINGS))})(?:\.[^/]*)?\Z")
 _FORMATS = {ending: name for name, endings in _ENDINGS.items() for ending in endings.split()}
+_FAVOURITES = ("parquet", "lance", "vortex", "arrow", "jsonl", "json", "csv")
 _NOT_ROWS = re.compile(
     r"(?:.*/)?(?:licen[cs]e|notice|copying|readme|changelog|requirements)[^/]*|(?:.*/)?metadata\.(?:csv|jsonl)",
     re.IGNORECASE,
@@ -62,7 +67,59 @@ def formats_of(paths: Iterable[str]) -> list[str]:
         _FORMATS[ending]
         for path in paths
         if not _NOT_ROWS.fullmatch(path)
-        for ending in path.rsplit("/", 1)[-1].lower().split(".")[1:]
+        for ending in _endings(path)
         if ending in _FORMATS
     )
     return sorted(found, key=lambda name: (-found[name], name != PARQUET, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    """The files that are data to a reader, and what it calls them."""
+
+    name: str
+    holds: Callable[[str], bool]
+
+
+def kind_of(format: str) -> FileKind:
+    """The files that `datasets` keeps for a format: by an ending that may have another one after it; and ZIP, to be refused."""
+    endings = [f".{ending}" for ending in (*_ENDINGS[format].split(), "zip")]
+    media = format in (IMAGES, AUDIO)
+    if media:
+        endings += [ending.upper() for ending in endings]
+    names = METADATA_NAMES if media else ()
+    found = re.compile(rf"(?:{'|'.join(map(re.escape, endings))})(?:\.[^/]*)?\Z").search
+    return FileKind(name=format, holds=lambda path: bool(found(path)) or path.endswith(names))
+
+
+def endings_of(format: str) -> tuple[str, ...]:
+    """The endings of a format's files, in small letters and without dots."""
+    return tuple(_ENDINGS[format].split())
+
+
+def is_known(path: str) -> bool:
+    """Whether a name has an ending of some format."""
+    return any(ending in _FORMATS for ending in _endings(path))
+
+
+def infer_format(paths: Iterable[str]) -> tuple[str | None, str]:
+    """The format that `datasets` takes for a list of files, and the ending that told it; `None` where no ending is known.
+
+    The most common ending counts, metadata files only where there is nothing else.
+    """
+    counted = Counter(
+        (ending, path.rsplit("/", 1)[-1] in METADATA_NAMES) for path in paths for ending in _endings(path)
+    )
+
+    def rank(found: tuple[str, bool]) -> tuple[bool, int, list[bool], str]:
+        ending, is_metadata = found
+        return not is_metadata, counted[found], [ending == one for one in _FAVOURITES], ending
+
+    for ending, _ in sorted(counted, key=rank, reverse=True):
+        if ending in _FORMATS:
+            return _FORMATS[ending], ending
+    return None, ""
+
+
+def _endings(path: str) -> list[str]:
+    return path.rsplit("/", 1)[-1].lower().split(".")[1:]

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import NotFoundError, OptionError
 from pipeline.hub.card import ConfigEntry
-from pipeline.hub.formats import PARQUET, formats_of, is_parquet
+from pipeline.hub.formats import PARQUET, FileKind, formats_of, is_parquet
 from pipeline.hub.inference import InferredSplit, infer_splits
 from pipeline.hub.listing import DataFile, Listing, list_files
 from pipeline.hub.patterns import check_inside, escape_pattern, first_matches, is_visible, plain_path
@@ -26,14 +26,6 @@ DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 _CARD = "README.md"
 _SHOWN = 5
 _PATH = attrgetter("path")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileKind:
-    """The files that are data to a reader, and what it calls them."""
-
-    name: str
-    holds: Callable[[str], bool]
 
 
 PARQUET_FILES = FileKind(name="Parquet", holds=is_parquet)
@@ -77,12 +69,7 @@ def select_split(
     kind: FileKind = PARQUET_FILES,
 ) -> Snapshot:
     """What `resolve` does, on a listing, for files of this kind: the ref's config and split in it. No network."""
-    if ref.path:
-        data_dir = f"{ref.path}/{data_dir}" if data_dir else ref.path
-    asked = data_files is not None or bool(data_dir)
-    config = pick_config(listing, ref.config, needed=not asked)
-    if asked:
-        config = _asked_config(config.name, data_files, data_dir or "", str(listing.ref))
+    config, asked = wanted_config(listing, ref, data_files=data_files, data_dir=data_dir)
     if config.data_files:
         place = "option 'data_files'" if asked else _CARD
         split, files = _explicit_split(listing, config, ref.split, kind, place)
@@ -91,6 +78,17 @@ def select_split(
     info = None if asked else listing.card.info(config.name)
     features = tuple(info["features"]) if info and info.get("features") else None
     return Snapshot(ref=replace(listing.ref, config=config.name, split=split), files=files, features=features)
+
+
+def wanted_config(
+    listing: Listing, ref: DatasetRef, *, data_files: DataFiles | None = None, data_dir: str | None = None
+) -> tuple[ConfigEntry, bool]:
+    """The config that a ref and its options mean, and whether the options say which files instead of the card."""
+    if ref.path:
+        data_dir = f"{ref.path}/{data_dir}" if data_dir else ref.path
+    asked = data_files is not None or bool(data_dir)
+    config = pick_config(listing, ref.config, needed=not asked)
+    return (_asked_config(config, data_files, data_dir or "", str(listing.ref)) if asked else config), asked
 
 
 def pick_config(listing: Listing, name: str | None, *, needed: bool = True) -> ConfigEntry:
@@ -128,6 +126,18 @@ def splits_of(listing: Listing, config: ConfigEntry) -> dict[str, tuple[DataFile
     return {split: tuple(sorted(files, key=_PATH)) for split, files in splits.items()}
 
 
+def files_by_split(
+    listing: Listing, config: ConfigEntry, holds: Callable[[str], bool]
+) -> dict[str, tuple[DataFile, ...]]:
+    """Split -> those of its files that are data, in the order of `datasets`; splits that the card names may have none."""
+    about = str(listing.ref)
+    files = [file for file in listing.files if holds(file.path)]
+    if not config.data_files:
+        return _match_inferred(files, config, about)
+    explicit = _explicit_patterns(config, about)
+    return {split: _match(files, patterns, "", about) for split, patterns in explicit.items()}
+
+
 def other_formats(listing: Listing, config: ConfigEntry) -> list[str]:
     """The formats of a config without `data_files`, where the most common is not Parquet: `datasets` takes that one for all."""
     if config.data_files:
@@ -149,9 +159,9 @@ def _match(files: Iterable[DataFile], patterns: Sequence[str], folder: str, abou
     return tuple(ordered[index] for indices in found for index in indices)
 
 
-def _asked_config(name: str, data_files: DataFiles | None, data_dir: str, about: str) -> ConfigEntry:
-    """The config that the caller describes instead of the card."""
-    bare = ConfigEntry(name=name, data_files=(), data_dir=data_dir)
+def _asked_config(config: ConfigEntry, data_files: DataFiles | None, data_dir: str, about: str) -> ConfigEntry:
+    """The config with the files that the caller describes instead of the card."""
+    bare = replace(config, data_files=(), data_dir=data_dir)
     if data_files is None:
         return bare
     folder = escape_pattern(_folder(bare, about))
@@ -160,7 +170,7 @@ def _asked_config(name: str, data_files: DataFiles | None, data_dir: str, about:
         for pattern in patterns:  # before a folder hides that it is absolute
             check_inside(pattern, about=about)
     explicit = ((split, tuple(folder + pattern for pattern in patterns)) for split, patterns in splits.items())
-    return ConfigEntry(name=name, data_files=tuple(explicit))
+    return replace(config, data_files=tuple(explicit), data_dir=None)
 
 
 def _asked_patterns(data_files: DataFiles) -> dict[str, list[str]]:
