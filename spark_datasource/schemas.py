@@ -8,21 +8,33 @@ keeps through select and where, so that what is read as an Image is written as o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import types
-from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import from_arrow_type, to_arrow_schema
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    CharType,
+    DataType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimeType,
+    UserDefinedType,
+    VarcharType,
+)
 
 from pipeline.errors import SchemaError
+from pipeline.parquet.casts import is_list
 from pipeline.parquet.conform import plain_type
-from pipeline.parquet.features import Features, feature_of_type
-from pipeline.parquet.writer import check_writable
+from pipeline.parquet.features import Features
 
 FEATURE_KEY = "huggingface"
+_MOST_DIGITS = 38  # of a decimal
+MICROS = 6  # digits of a second
 
 _WIDER: tuple[tuple[Callable[[Any], bool], Callable[[Any], pa.DataType]], ...] = (
     (types.is_uint8, lambda _: pa.int16()),
@@ -39,28 +51,59 @@ _WIDER: tuple[tuple[Callable[[Any], bool], Callable[[Any], pa.DataType]], ...] =
     (types.is_time, lambda _: pa.time64("ns")),
     (types.is_timestamp, lambda kind: pa.timestamp("us", "UTC" if kind.tz else None)),
     (types.is_duration, lambda _: pa.duration("us")),
-    (types.is_dictionary, lambda kind: spark_arrow_type(kind.value_type)),
-    (types.is_decimal, lambda kind: pa.decimal128(kind.precision, kind.scale)),
+    (types.is_decimal, lambda kind: _decimal(kind)),
 )
 
 
 def spark_arrow_type(kind: pa.DataType) -> pa.DataType:
     """The Arrow type in which Spark takes values of `kind`, all nullable. Raises SchemaError for a type that it cannot hold."""
-    if isinstance(kind, pa.BaseExtensionType):
-        return spark_arrow_type(kind.storage_type)
+    kind = _held(kind)
     if types.is_struct(kind):
         return pa.struct([pa.field(child.name, spark_arrow_type(child.type)) for child in kind])
     if types.is_map(kind):
         return pa.map_(spark_arrow_type(kind.key_type), spark_arrow_type(kind.item_type))
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    if is_list(kind):
         return pa.list_(pa.field("element", spark_arrow_type(kind.value_type)))
-    if types.is_decimal(kind) and kind.precision > 38:
-        raise SchemaError(f"Spark cannot hold {kind}; its decimals have 38 digits at most")
-    if types.is_list_view(kind) or types.is_large_list_view(kind):
-        return spark_arrow_type(pa.list_(kind.value_type))
-    if types.is_interval(kind) or types.is_nested(kind) or types.is_run_end_encoded(kind):
+    if types.is_interval(kind) or types.is_nested(kind):
         raise SchemaError(f"Spark cannot hold {kind}; leave the column out with the option 'columns'")
     return next((widen(kind) for test, widen in _WIDER if test(kind)), kind)
+
+
+def _held(kind: pa.DataType) -> pa.DataType:
+    """What extensions, dictionaries and runs hold."""
+    if isinstance(kind, pa.Bool8Type):
+        return pa.bool_()
+    if isinstance(kind, pa.BaseExtensionType):
+        return _held(kind.storage_type)
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return _held(kind.value_type)
+    return kind
+
+
+def _decimal(kind: pa.DataType) -> pa.DataType:
+    """Spark's scales are not negative and not above the precision."""
+    scale = max(kind.scale, 0)
+    precision = max(kind.precision + scale - kind.scale, scale)
+    if precision > _MOST_DIGITS:
+        raise SchemaError(
+            f"Spark cannot hold {kind}; its decimals have {_MOST_DIGITS} digits at most: read it as a string or as another "
+            "decimal with .schema(...), or leave the column out with the option 'columns'"
+        )
+    return pa.decimal128(precision, scale)
+
+
+def _spark_type(kind: pa.DataType) -> DataType:
+    """Spark's type for an Arrow type; its times have 6 digits, or 9 where they come in ns."""
+    kind = _held(kind)
+    if types.is_struct(kind):
+        return StructType([StructField(child.name, _spark_type(child.type)) for child in kind])
+    if types.is_map(kind):
+        return MapType(_spark_type(kind.key_type), _spark_type(kind.item_type))
+    if is_list(kind):
+        return ArrayType(_spark_type(kind.value_type))
+    if types.is_time(kind):
+        return TimeType(9 if kind.unit == "ns" else MICROS)
+    return from_arrow_type(spark_arrow_type(kind))
 
 
 def spark_schema(schema: pa.Schema, features: Features | None) -> StructType:
@@ -71,7 +114,7 @@ def spark_schema(schema: pa.Schema, features: Features | None) -> StructType:
     fields = []
     for column in schema:
         try:
-            kind = from_arrow_type(spark_arrow_type(column.type))
+            kind = _spark_type(column.type)
         except Exception as err:
             raise SchemaError(f"column {column.name!r}: {err}".replace("\n", " ")) from err
         feature = (features or {}).get(column.name)
@@ -81,65 +124,22 @@ def spark_schema(schema: pa.Schema, features: Features | None) -> StructType:
 
 
 def arrow_schema(schema: StructType) -> pa.Schema:
-    """The Arrow schema that Spark expects of a reader, and that a writer's batches are cast to: UTC, all nullable.
+    """The Arrow schema that Spark expects of a reader: UTC, all nullable.
 
     Spark itself marks children `not null` that then hold nulls (those of every Image that is null).
     """
-    found = to_arrow_schema(schema, timezone="UTC")
+    found = to_arrow_schema(_plain(schema), timezone="UTC")
     return pa.schema([pa.field(column.name, plain_type(column.type)) for column in found])
 
 
-def written_schema(schema: StructType) -> pa.Schema:
-    """The Arrow schema that a DataFrame is written with. Raises SchemaError naming the column that cannot be written."""
-    if not schema.fields:
-        raise SchemaError("the DataFrame has no columns; a dataset needs one at least")
-    if twice := _twice(schema.names):
-        raise SchemaError(f"the DataFrame has several columns named {twice!r}; rename or drop all but one")
-    for column in schema.fields:
-        try:
-            arrow = arrow_schema(StructType([column]))
-            check_writable(arrow)
-        except (PySparkException, pa.ArrowException) as err:
-            raise SchemaError(
-                f"column {column.name!r} is {column.dataType.simpleString()}, which cannot be written to Parquet; "
-                "cast it, or leave it out"
-            ) from err
-        if twice := _twice_within(arrow.field(0).type):
-            raise SchemaError(f"column {column.name!r} has several fields named {twice!r}; rename or drop all but one")
-    return arrow_schema(schema)
-
-
-def holds_map(kind: pa.DataType) -> bool:
-    """Whether a type is a map or has one inside."""
-    return types.is_map(kind) or any(holds_map(kind.field(i).type) for i in range(kind.num_fields))
-
-
-def _twice_within(kind: pa.DataType) -> str | None:
-    """A name that several children of one struct have, at any depth."""
-    children = [kind.field(i) for i in range(kind.num_fields)]
-    own = _twice([child.name for child in children]) if types.is_struct(kind) else None
-    return own or next((found for child in children if (found := _twice_within(child.type))), None)
-
-
-def _twice(names: Sequence[str]) -> str | None:
-    return next((name for name in names if names.count(name) > 1), None)
-
-
-def written_features(schema: StructType, arrow: pa.Schema, given: Features | None) -> Features | None:
-    """The features of a written schema: the given ones first, then those that came along, then what the types say.
-
-    Raises SchemaError for a feature of a column that is not there.
-    """
-    for name in given or {}:
-        if name not in arrow.names:
-            raise SchemaError(
-                f"option 'features' names column {name!r}; the DataFrame has {', '.join(map(repr, arrow.names))}"
-            )
-    found: Features = {}
-    for spark_field, column in zip(schema.fields, arrow, strict=True):
-        carried = (spark_field.metadata or {}).get(FEATURE_KEY)
-        feature = (given or {}).get(column.name) or (json.loads(carried) if carried else feature_of_type(column.type))
-        if feature is None:
-            return None
-        found[column.name] = feature
-    return found
+def _plain(kind: Any) -> Any:
+    """A Spark type as Arrow takes it: everything nullable (an empty array has elements of `not null` void), text as text."""
+    if isinstance(kind, StructType):
+        return StructType([StructField(one.name, _plain(one.dataType), metadata=one.metadata) for one in kind])
+    if isinstance(kind, ArrayType):
+        return ArrayType(_plain(kind.elementType))
+    if isinstance(kind, MapType):
+        return MapType(_plain(kind.keyType), _plain(kind.valueType))
+    if isinstance(kind, (CharType, VarcharType)):
+        return StringType()
+    return _plain(kind.sqlType()) if isinstance(kind, UserDefinedType) else kind

@@ -30,8 +30,9 @@ from pipeline.parquet.footer import read_footer
 from pipeline.parquet.layout import Kind, Layout
 from pipeline.sizes import format_bytes
 from pipeline.writing import FileSizes, hub_split_size, publish, store_split
-from spark_datasource.schemas import holds_map, spark_arrow_type, written_features, written_schema
+from spark_datasource.schemas import spark_arrow_type
 from spark_datasource.write_options import WriteOptions
+from spark_datasource.written import holds_map, written_features, written_schema
 
 log = logging.getLogger(__name__)
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from functools import reduce
-from typing import Any
 
 import pyarrow as pa
-from pyarrow import compute as pc
 from pyarrow import types
 
 from pipeline.errors import SchemaError
+from pipeline.parquet.casts import cast
 
 _INTS = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 
 
-def conform(batch: pa.RecordBatch, schema: pa.Schema, about: str) -> pa.RecordBatch:
-    """A batch as exactly this schema.
+def conform(batch: pa.RecordBatch, schema: pa.Schema, about: str, *, truncate_ns: bool = False) -> pa.RecordBatch:
+    """A batch as exactly this schema. With `truncate_ns`, timestamps and durations in ns are cut to us; otherwise they must fit.
 
-    Raises SchemaError naming the column that does not fit.
+    Raises SchemaError naming the column that does not fit, and what would.
     """
     columns = []
     for column in schema:
@@ -26,14 +26,24 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema, about: str) -> pa.RecordBa
         if index < 0:
             columns.append(pa.nulls(batch.num_rows, column.type))
             continue
+        array = batch.column(index)
         try:
-            columns.append(_cast(batch.column(index), column.type))
+            columns.append(cast(array, column.type, truncate_ns=truncate_ns))
         except (pa.ArrowException, ValueError) as err:
             reason = str(err).replace("\n", " ")[:200]
-            raise SchemaError(f"{about}: column {column.name!r} does not fit {column.type}: {reason}") from err
+            raise SchemaError(
+                f"{about}: column {column.name!r} does not fit {column.type}: {reason}; {_advice(array.type, reason)}"
+            ) from err
     if not columns:
         return batch.select([])
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _advice(own: pa.DataType, reason: str) -> str:
+    """What to do about a value that does not fit; Arrow says it loses data where only the unit is too coarse."""
+    if re.search(r"(timestamp|duration)\[ns.* would lose data", reason):
+        return "its ns are no whole us; in Spark, option 'timestampNs' set to 'truncate' cuts them off"
+    return f"it holds {str(own)[:100]}; a type that holds both would do, when Spark reads with .schema(...)"
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -99,40 +109,3 @@ def _common_struct(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
         return None
     children = [(child.name, _common(child.type, theirs[child.name])) for child in left]
     return None if any(kind is None for _, kind in children) else pa.struct(children)
-
-
-def _cast(array: Any, kind: pa.DataType) -> Any:
-    if array.type.equals(kind):
-        return array
-    if isinstance(array, pa.ExtensionArray):
-        return _cast(array.storage, kind)
-    if _holds(array.type, lambda one: types.is_list_view(one) or types.is_large_list_view(one)):
-        # Arrow's own cast of list views loses rows (GH-50994), so they are built anew.
-        return pa.array(array.to_pylist(), kind)
-    cast = array.cast(kind)
-    if _holds(array.type, types.is_floating) and not _same_floats(array, cast):
-        raise ValueError(f"a value of {array.type} would be rounded")
-    return cast
-
-
-def _holds(kind: pa.DataType, test: Callable[[pa.DataType], bool]) -> bool:
-    """Whether a type, or one inside it, passes a test."""
-    return test(kind) or any(_holds(kind.field(i).type, test) for i in range(kind.num_fields))
-
-
-def _same_floats(array: Any, cast: Any) -> bool:
-    """Whether floats came through a cast unchanged, for Arrow checks integers and not these."""
-    if cast.type.num_fields or not types.is_floating(cast.type):
-        narrowed = _widths(array.type) > _widths(cast.type)
-        return not narrowed or cast.cast(array.type).equals(array)
-    if cast.type.bit_width >= array.type.bit_width:
-        return True
-    back = cast.cast(array.type)
-    same = pc.or_(pc.equal(back, array), pc.and_(pc.is_nan(back), pc.is_nan(array)))
-    return bool(pc.all(same, min_count=0).as_py())
-
-
-def _widths(kind: pa.DataType) -> int:
-    """The bits of all floats in a type."""
-    own = kind.bit_width if types.is_floating(kind) else 0
-    return own + sum(_widths(kind.field(i).type) for i in range(kind.num_fields))

@@ -18,6 +18,20 @@ from pyarrow import types
 KEY = b"huggingface"
 Features = dict[str, Any]
 _MEDIA = ("Image", "Audio", "Video", "Pdf", "Nifti")
+_STORED_AS_MEDIA = (*_MEDIA, "Mesh", "BioSequence", "BioStructure")  # bytes and a path; these ones are often text
+_ARRAYS = ("Array2D", "Array3D", "Array4D", "Array5D")
+_KNOWN = (
+    "Value",
+    "ClassLabel",
+    "Translation",
+    "TranslationVariableLanguages",
+    "List",
+    "LargeList",
+    "Sequence",
+    "Json",
+    *_ARRAYS,
+    *_STORED_AS_MEDIA,
+)
 
 
 def features_of(schema: pa.Schema) -> Features | None:
@@ -74,6 +88,49 @@ def narrow_feature(feature: Any, kind: pa.DataType) -> Any:
     if _is_list(kind) and isinstance(feature, Mapping) and "feature" in feature:
         return {**feature, "feature": narrow_feature(feature["feature"], kind.value_type)}
     return feature
+
+
+def misfit(feature: Any, kind: pa.DataType) -> str | None:
+    """Why values of an Arrow type are not what a feature says, or `None` where `datasets` would take them as that."""
+    if isinstance(feature, list) and len(feature) == 1:
+        feature = {"_type": "List", "feature": feature[0]}
+    if not isinstance(feature, Mapping):
+        return f'has the feature {feature!r}; expected an object such as {{"_type": "Image"}}'
+    name = feature.get("_type")
+    if not isinstance(name, str):
+        return _misfit_struct(feature, kind)
+    if name not in _KNOWN:
+        return f"has the feature {name!r}; known are {', '.join(_KNOWN)}"
+    wanted, fits = _storage(name, kind)
+    if not fits:
+        return f"is {kind}, which cannot be {name}; expected {wanted}"
+    if name in ("List", "LargeList", "Sequence") and _is_list(kind):
+        return misfit(feature.get("feature"), kind.value_type)
+    return None
+
+
+def _misfit_struct(feature: Mapping[str, Any], kind: pa.DataType) -> str | None:
+    names = [child.name for child in kind] if types.is_struct(kind) else []
+    if not types.is_struct(kind) or set(names) != set(feature):
+        return f"is {kind}, which has not the fields {', '.join(map(repr, feature))} of its feature"
+    return next((wrong for child in kind if (wrong := misfit(feature[child.name], child.type))), None)
+
+
+def _storage(name: str, kind: pa.DataType) -> tuple[str, bool]:
+    """What a feature is stored as, in words, and whether a type is that."""
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    names = {child.name for child in kind} if types.is_struct(kind) else set()
+    if name in _STORED_AS_MEDIA:
+        binary = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+        wanted = "a struct of bytes (binary) and path (string), bytes alone, or a path"
+        return wanted, bool(text or binary or {"bytes", "path"} & names)
+    if name == "ClassLabel":
+        return "an integer, or a string that is one of its names", bool(text or types.is_integer(kind))
+    if name in ("List", "LargeList", "Sequence", *_ARRAYS):
+        return "a list", _is_list(kind) or (name == "Sequence" and bool(names))
+    if name.startswith("Translation"):
+        return "a struct", bool(names)
+    return "a plain value", name == "Json" or not types.is_nested(kind)
 
 
 def to_yaml(features: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -142,9 +199,12 @@ def _shorten(inner: dict[str, Any]) -> Any:
 
 def _from_yaml(column: Mapping[str, Any]) -> Any:
     for key, kind in (("list", "List"), ("large_list", "LargeList"), ("sequence", "List")):
-        if key in column:
-            rest = {k: v for k, v in column.items() if k != key}
-            return {"feature": _from_yaml(_lengthen(column[key])), **rest, "_type": kind}
+        if key not in column:
+            continue
+        rest = {k: v for k, v in column.items() if k != key}
+        if key == "sequence" and isinstance(column[key], list):  # a struct of lists, in cards from before `datasets` 4
+            return {name: {"feature": one, **rest, "_type": kind} for name, one in from_yaml(column[key]).items()}
+        return {"feature": _from_yaml(_lengthen(column[key])), **rest, "_type": kind}
     if "struct" in column:
         return from_yaml(column["struct"])
     dtype = column.get("dtype")
@@ -154,7 +214,7 @@ def _from_yaml(column: Mapping[str, Any]) -> Any:
         if isinstance(rest.get("names"), Mapping):
             rest["names"] = [rest["names"][key] for key in sorted(rest["names"], key=int)]
         return {**rest, "_type": _camel(kind)}
-    if isinstance(dtype, str) and _camel(dtype) in (*_MEDIA, "Json"):
+    if isinstance(dtype, str) and _camel(dtype) in _KNOWN:
         return {"_type": _camel(dtype)}
     return {**column, "_type": "Value"}
 

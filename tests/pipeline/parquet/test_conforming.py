@@ -1,6 +1,8 @@
 """Batches as one schema: nothing is lost, rounded or moved without an error."""
 
+import datetime
 import math
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -96,6 +98,8 @@ def test_types_that_mean_different_things_have_none_in_common(left, right):
     assert common_type([left, right]) is None
 
 
+ROWS = st.lists(st.none() | st.lists(st.none() | st.integers(-9, 9), max_size=3), max_size=6)
+PLACE = st.integers(0, 6)
 LISTS = [[1, 2], [3], None, [4, 5, 6], []]
 
 
@@ -128,6 +132,18 @@ def test_list_views_are_rebuilt(make):
         ([1], pa.timestamp("ns"), pa.timestamp("us")),
         ([b"abc"], pa.binary(), pa.binary(2)),
         ([[1, 2, 3]], pa.list_(pa.int8()), pa.list_(pa.int8(), 2)),
+        ([0.123], pa.float64(), pa.decimal128(5, 2)),
+        ([Decimal("0.1234567890123456789")], pa.decimal128(20, 19), pa.float64()),
+        ([Decimal("0.125")], pa.decimal128(5, 3), pa.decimal128(5, 2)),
+        ([1], pa.timestamp("us"), pa.date32()),
+        ([2], pa.int64(), pa.bool_()),
+        ([0.5], pa.float64(), pa.bool_()),
+        ([2049], pa.int16(), pa.float16()),
+        ([70000.0], pa.float32(), pa.float16()),
+        ([1], pa.time64("us"), pa.time32("ms")),
+        ([2**62], pa.timestamp("s"), pa.timestamp("us")),
+        ([[0.1]], pa.list_view(pa.float64()), pa.list_(pa.float32())),
+        ([[("a", 0.1)]], pa.map_(pa.string(), pa.float64()), pa.map_(pa.string(), pa.float32())),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(values, kind, target):
@@ -135,6 +151,59 @@ def test_a_value_that_does_not_fit_is_named(values, kind, target):
     with pytest.raises(SchemaError, match="file: column 'x' does not fit") as caught:
         one(pa.array(values, kind), target)
     assert "\n" not in str(caught.value)
+    assert "; it holds " in str(caught.value) or "'timestampNs' set to 'truncate'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "target"),
+    [
+        ([Decimal("0.1"), None], pa.decimal128(5, 3), pa.float64()),
+        ([0.1, None], pa.float64(), pa.decimal128(5, 2)),
+        ([1, 0, None], pa.int8(), pa.bool_()),
+        ([datetime.datetime(2024, 1, 1), None], pa.timestamp("us"), pa.date32()),
+        ([datetime.date(2024, 1, 1), None], pa.date32(), pa.timestamp("us")),
+        ([Decimal("1200"), None], pa.decimal128(10, -2), pa.decimal128(12, 0)),
+    ],
+)
+def test_a_value_that_fits_another_sort_of_type_is_kept(values, kind, target):
+    """Where nothing is lost the cast is made."""
+    found = one(pa.array(values, kind), target)
+    assert found.cast(kind).to_pylist() == values
+
+
+def test_what_stands_under_a_null_does_not_matter():
+    """A null struct or list with a value that would not fit is null."""
+    inside = pa.array([1, 300], pa.int16())
+    mask = pa.array([False, True])
+    struct = pa.StructArray.from_arrays([inside], ["a"], mask=mask)
+    assert one(struct, pa.struct([("a", pa.int8())])).to_pylist() == [{"a": 1}, None]
+    listed = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), inside, mask=mask)
+    assert one(listed, pa.list_(pa.int8())).to_pylist() == [[1], None]
+    assert one(listed, pa.large_list(pa.int8())).to_pylist() == [[1], None]
+
+
+def test_fields_of_structs_go_by_name_at_any_depth():
+    """Reordered, missing and additional ones, in lists and in maps too."""
+    inner = pa.array([{"more": 1, "b": 2}], pa.struct([("more", pa.int8()), ("b", pa.int32())]))
+    target = pa.struct([("a", pa.string()), ("b", pa.int64())])
+    ends = pa.array([0, 1], pa.int32())
+    listed = pa.ListArray.from_arrays(ends, inner)
+    mapped = pa.MapArray.from_arrays(ends, pa.array(["k"]), inner)
+    assert one(listed, pa.list_(target)).to_pylist() == [[{"a": None, "b": 2}]]
+    assert one(mapped, pa.map_(pa.string(), target)).to_pylist() == [[("k", {"a": None, "b": 2})]]
+
+
+@given(
+    array=st.sampled_from([pa.list_, pa.large_list, pa.list_view, pa.large_list_view]),
+    rows=ROWS,
+    cut=st.tuples(PLACE, PLACE),
+)
+def test_lists_of_any_sort_become_lists(array, rows, cut):
+    """Rows, nulls and slices are kept, whatever the offsets."""
+    start, count = cut
+    found = one(pa.array(rows, array(pa.int16())).slice(start, count), pa.list_(pa.int64()))
+    found.validate(full=True)
+    assert found.to_pylist() == rows[start : start + count]
 
 
 @given(values=st.lists(st.none() | st.floats(width=32)), nested=st.booleans())

@@ -8,11 +8,17 @@ from datasets import (
     Array2D,
     Array3D,
     Audio,
+    BioSequence,
+    BioStructure,
     ClassLabel,
     Features,
     Image,
+    Json,
     LargeList,
     List,
+    Mesh,
+    Nifti,
+    Pdf,
     Sequence,
     Translation,
     TranslationVariableLanguages,
@@ -45,6 +51,12 @@ MANY = {
     "audio": Audio(sampling_rate=16000),
     "sound": Audio(),
     "film": Video(),
+    "paper": Pdf(),
+    "scan": Nifti(),
+    "mesh": Mesh(),
+    "protein": BioSequence(),
+    "molecule": BioStructure(),
+    "json": Json(),
     "list": List(Value("int8")),
     "fixed": List(Value("float32"), length=3),
     "largelist": LargeList(Value("string")),
@@ -87,6 +99,17 @@ def test_a_feature_in_a_card_is_what_datasets_writes_and_reads(name):
     assert to_yaml(json.loads(json.dumps(features.to_dict()))) == theirs(features)  # JSON is how they reach us
     assert Features.from_dict(from_yaml(theirs(features))) == features
     assert Features._from_yaml_list(to_yaml(features.to_dict())) == features
+
+
+def test_a_sequence_of_columns_is_a_struct_of_lists():
+    """As cards from before `datasets` 4 have it, also with a length and inside of structs."""
+    card = [
+        {"name": "a", "sequence": [{"name": "x", "dtype": "string"}, {"name": "y", "sequence": "int8"}], "length": 2},
+        {"name": "b", "struct": [{"name": "c", "sequence": [{"name": "z", "dtype": "int32"}]}]},
+        {"name": "d", "sequence": {"class_label": {"names": {"0": "no", "1": "yes"}}}},
+        {"name": "e", "sequence": "image"},
+    ]
+    assert Features.from_dict(from_yaml(card)) == Features._from_yaml_list(card)
 
 
 @settings(deadline=None)
@@ -179,6 +202,8 @@ def test_media_is_found_at_any_depth():
         "audio",
         "sound",
         "film",
+        "paper",
+        "scan",
         "images",
         "struct",
     }
