@@ -204,6 +204,78 @@ def inspect(
 
 
 @main.command()
+@click.argument("dataset")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many commits.")
+@click.option("--revision", help="Branch, tag or commit.  [default: main]")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@_endpoint
+def history(dataset: str, limit: int, revision: str | None, as_json: bool, endpoint: str | None) -> None:
+    """Print the commits of DATASET, newest first, with what each wrote.
+
+    Rows and new bytes are known of our own commits; of others, files and bytes are counted that are new or changed.
+
+    \b
+    Example:
+      pipeline history ns/name --limit 5
+    """
+    from jobs import history as job
+
+    job.show(job.history(dataset, revision=revision, limit=limit, endpoint=endpoint), as_json=as_json)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option(
+    "--to", required=True, metavar="COMMIT|TIME", help="A commit's sha (7 digits or more), or a time (ISO 8601)."
+)
+@click.option("--revision", help="Branch to change.  [default: main]")
+@click.option("--dry-run", is_flag=True, help="Say what it would do, and do nothing.")
+@_endpoint
+def revert(dataset: str, to: str, revision: str | None, dry_run: bool, endpoint: str | None) -> None:
+    """Make DATASET what it was at an old commit, by a new one. Nothing is uploaded, and the history stays.
+
+    \b
+    Example:
+      pipeline revert ns/name --to 1a2b3c4
+      pipeline revert ns/name --to 2026-01-31T12:00
+    """
+    from jobs import revert as job
+
+    job.revert_dataset(dataset, to=to, revision=revision, dry_run=dry_run, endpoint=endpoint)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--split", help="Split.  [default: train]")
+@click.option("--config", help="Config.  [default: the dataset's own]")
+@click.option("--revision", help="Branch to change.  [default: main]")
+@click.option("--target-bytes", default="500MB", show_default=True, metavar="SIZE", help="How large files get.")
+@click.option(
+    "--min-files",
+    type=click.IntRange(min=2),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="With fewer files to join, do nothing.",
+)
+@_endpoint
+def compact(dataset: str, target_bytes: str, min_files: int, **chosen: Any) -> None:
+    """Join the small files of DATASET's split, those of less than half of the target, in one commit.
+
+    Rows, their order and features stay. What others append meanwhile is kept.
+
+    \b
+    Example:
+      pipeline compact ns/name --split train --target-bytes 200MB
+    """
+    from jobs import compact as job
+
+    with _if_interrupted("interrupted; nothing was committed"):
+        done = job.compact(dataset, target_bytes=target_bytes, min_files=min_files, **chosen)
+    job.show(done, dataset)
+
+
+@main.command()
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),

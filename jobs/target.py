@@ -17,7 +17,7 @@ from pipeline.folder import FolderStore, check_folder, folder_refs, list_folder,
 from pipeline.hub import client
 from pipeline.hub.listing import DataFile, Listing, list_files
 from pipeline.hub.ranges import file_refs
-from pipeline.hub.repo import DatasetRef, Secret, find_token, normalise_endpoint, parse_ref
+from pipeline.hub.repo import DatasetRef, Secret, check_writable, find_token, normalise_endpoint, parse_ref
 from pipeline.hub.resolver import Snapshot
 from pipeline.hub.split import Mode, SplitWrite, check_only_parquet, existing_files
 from pipeline.hub.upload import ShardReceipt
@@ -102,6 +102,7 @@ def _list_target(ref: DatasetRef | None, folder: Path | None, token: Secret | No
         check_folder(folder)
         return list_folder(folder)
     assert ref is not None
+    check_writable(ref)
     try:
         return list_files(ref, token)
     except NotFoundError:
@@ -185,6 +186,7 @@ def publish_mix(plan: Plan, target: Target, receipts: Sequence[ShardReceipt]) ->
         features=to_yaml(plan.features) if plan.features is not None else None,
         section=report.card_section(plan, receipts),
         record=json.dumps(report.state(plan, receipts), indent=2) + "\n",
+        writer="pipeline build-mix",
     )
     if target.folder is not None:
         publish_folder(target.folder, write, receipts)

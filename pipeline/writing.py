@@ -6,23 +6,27 @@ A task stores its rows (`store_split`) and hands receipts to the driver; nothing
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
 
+from pipeline.hub.bucket import replace_files
 from pipeline.hub.card import SplitInfo, split_info
-from pipeline.hub.commit import Change, Committed, commit
+from pipeline.hub.commit import Change, Committed, check_limits, commit
 from pipeline.hub.listing import DataFile, Listing
+from pipeline.hub.pull_request import commit_as_pr
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import DatasetRef, Secret
 from pipeline.hub.resolver import Snapshot
-from pipeline.hub.split import Mode, SplitWrite, check_unchanged, existing_files, split_change
+from pipeline.hub.split import Mode, SplitWrite, check_unchanged, existing_files, file_path, folder_of, split_change
 from pipeline.hub.upload import ShardReceipt, Upload, UploadStream
 from pipeline.parquet.features import Features
 from pipeline.parquet.footer import read_footers
 from pipeline.parquet.layout import Layout
+from pipeline.parquet.partitions import PartitionedWriter
 from pipeline.parquet.writer import FileWriter, SplitWriter, WrittenFile
 from pipeline.storage import FileRef
 
@@ -33,6 +37,15 @@ class FileSizes:
 
     max_rows: int | None = None
     max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRows:
+    """What a task stored, and the seconds it took: to make files of rows, and to send them, which goes on meanwhile."""
+
+    receipts: tuple[ShardReceipt, ...] = ()
+    encoding_s: float = 0.0
+    uploading_s: float = 0.0
 
 
 class ShardStore(Protocol):
@@ -58,12 +71,18 @@ class ShardStore(Protocol):
 
 
 class HubStore:
-    """Files into a repo's Xet storage, in one upload session."""
+    """Files into a repo's Xet storage, in one upload session. `waited_s` is how long ended files were waited for."""
 
     def __init__(self, ref: DatasetRef, token: Secret | None) -> None:
         self._upload = Upload(ref, token)
         self._open: dict[int, UploadStream] = {}
-        self._written: list[WrittenFile] = []
+        self._written: dict[str, WrittenFile] = {}
+        self.waited_s = 0.0
+
+    @property
+    def uploading_s(self) -> float:
+        """Seconds for which files were sent."""
+        return self._upload.busy_s
 
     def open(
         self, path: str, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
@@ -74,14 +93,16 @@ class HubStore:
         return writer
 
     def end(self, writer: FileWriter) -> None:
-        self._written.append(writer.close())
-        self._open.pop(id(writer)).close()
+        stream = self._open.pop(id(writer))
+        self._written[stream.path] = writer.close()
+        stream.close()
+        self.waited_s += stream.waited_s
 
     def finish(self) -> list[ShardReceipt]:
         stored = self._upload.finish()
         return [
             ShardReceipt(file=file, rows=written.rows, num_bytes=written.num_bytes)
-            for file, written in zip(stored, self._written, strict=True)
+            for file, written in ((file, self._written[file.path]) for file in stored)
         ]
 
     def abort(self) -> None:
@@ -98,34 +119,72 @@ def store_split(
     layout: Layout,
     features: Features | None,
     sizes: FileSizes,
+    partition_columns: Sequence[str] = (),
     at_least_one: bool = False,
-) -> list[ShardReceipt]:
+) -> StoredRows:
     """Store a stream of batches as Parquet files; `name` begins their paths until the commit gives them their own.
 
-    Without rows there are no files, unless `at_least_one` asks for an empty one. Raises TransferError, AccessError.
+    With `partition_columns` each file has rows of one value, which its receipt's folder tells. Without rows there are no files,
+    unless `at_least_one` asks for an empty one.
+    Raises TransferError, AccessError, OptionError for more files than one commit takes.
     """
     store: HubStore | None = None
+    folders: list[str] = []
 
-    def open_file(index: int) -> FileWriter:
+    def open_file(folder: str) -> FileWriter:
         nonlocal store
+        folders.append(folder)
+        check_limits(str(ref), files=len(folders))
         store = store or HubStore(ref, token)
-        return store.open(f"{name}-{index:05d}", schema, layout=layout, features=features)
+        return store.open(f"{name}-{len(folders):05d}", schema, layout=layout, features=features)
 
     def end_file(writer: FileWriter) -> None:
         assert store is not None
         store.end(writer)
 
-    split = SplitWriter(
-        open_file, end_file, row_group_bytes=layout.row_group_bytes, max_rows=sizes.max_rows, max_bytes=sizes.max_bytes
-    )
+    def open_split(folder: str) -> SplitWriter:
+        return SplitWriter(
+            lambda _: open_file(folder),
+            end_file,
+            row_group_bytes=layout.row_group_bytes,
+            row_group_rows=layout.row_group_rows,
+            max_rows=sizes.max_rows,
+            max_bytes=sizes.max_bytes,
+        )
+
+    split: SplitWriter | PartitionedWriter = open_split("")
+    if partition_columns:
+        split = PartitionedWriter(partition_columns, open_split, max_bytes=layout.row_group_bytes)
+    clock = _Clock()
     try:
         for batch in batches:
-            split.write(batch)
-        split.close(schema, at_least_one=at_least_one)
-        return store.finish() if store else []
+            with clock:
+                split.write(batch)
+        with clock:
+            split.close(schema, at_least_one=at_least_one)
+        if store is None:
+            return StoredRows(encoding_s=clock.seconds)
+        receipts = (replace(one, folder=folder) for one, folder in zip(store.finish(), folders, strict=True))
+        return StoredRows(
+            receipts=tuple(receipts), encoding_s=clock.seconds - store.waited_s, uploading_s=store.uploading_s
+        )
     finally:
         if store:
             store.abort()
+
+
+class _Clock:
+    """How long what it stands around took, in all."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._begun = 0.0
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._begun
 
 
 def publish(
@@ -137,9 +196,12 @@ def publish(
     planned: Sequence[DataFile],
     message: str,
     check: Callable[[Listing], None] | None = None,
+    description: str = "",
+    create_pr: bool = False,
 ) -> Committed:
     """Make the receipts a split, in one commit. `planned` are the split's files when the write began.
 
+    With `create_pr` the commit is a pull request to the branch, which must be `main`; otherwise it is on the branch.
     Raises ConflictError when an overwrite would lose what another writer added since; an append just comes after it, unless
     `check` of the head that it comes after raises.
     """
@@ -152,7 +214,31 @@ def publish(
         before = hub_split_size(listing, write.config, write.split, token) if write.mode is Mode.APPEND else None
         return split_change(listing, write, receipts, before)
 
-    return commit(ref, token, build, message=message, transaction=write.transaction)
+    send = commit_as_pr if create_pr else commit
+    return send(ref, token, build, message=message, transaction=write.transaction, description=description)
+
+
+def publish_to_bucket(
+    ref: DatasetRef,
+    token: Secret | None,
+    write: SplitWrite,
+    receipts: Sequence[ShardReceipt],
+    *,
+    planned: Sequence[DataFile],
+) -> None:
+    """Make the receipts files of a split; an overwrite then removes those that were `planned` against.
+
+    Names follow from the transaction, so that to do it again changes nothing. Raises TransferError, AccessError.
+    """
+    folder = folder_of(write.config, write.data_dir)
+    count, unique = len(receipts), write.transaction[:8]
+    names = (f"{write.split}-{index:05d}-of-{count:05d}-{unique}.parquet" for index in range(count))
+    added = {
+        file_path(folder, write.split, receipt, name): receipt.file
+        for receipt, name in zip(receipts, names, strict=True)
+    }
+    removed = [file.path for file in planned] if write.mode is Mode.OVERWRITE else []
+    replace_files(ref, token, added, removed)
 
 
 def hub_split_size(listing: Listing, config: str, split: str, token: Secret | None) -> SplitInfo | None:

@@ -27,3 +27,23 @@ def load_pruned(spark: SparkSession, path: str, query: Callable[[DataFrame], Dat
     from spark_datasource.pruning import load_pruned
 
     return load_pruned(spark, path, query, **options)
+
+
+def save(frame: DataFrame, path: str, *, mode: str, **options: Any) -> None:
+    """`frame.write.format("huggingface").mode(mode).options(**options).save(path)`, with a job description that says so.
+
+    Spark lets no data source name its jobs: called by itself, a write is `save at ...` in Spark's UI. On Connect it stays so.
+    """
+    writer = frame.write.format("huggingface").mode(mode).options(**options)
+    session = frame.sparkSession
+    if not hasattr(session, "_jsparkSession"):
+        writer.save(path)
+        return
+    context, described = session.sparkContext, "spark.job.description"
+    before = context.getLocalProperty(described)
+    names = {name.lower().replace("_", ""): value for name, value in options.items()}
+    context.setLocalProperty(described, f"{mode} to {path}, split {names.get('split', 'train')}")
+    try:
+        writer.save(path)
+    finally:
+        context.setLocalProperty(described, before)  # type: ignore[arg-type]  # None clears it

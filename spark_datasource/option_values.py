@@ -56,6 +56,14 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def folder(text: str) -> str:
+    """A folder of the repo, without slashes around it; empty for the repo itself."""
+    parts = [part for part in text.strip("/").split("/") if part]
+    if any(part.startswith((".", "__")) or re.search(r"[\\*?\[\]:\x00-\x1f]", part) for part in parts):
+        raise ValueError("a folder of the repo such as data/fr, of names that are not hidden, without wildcards")
+    return "/".join(parts)
+
+
 def data_files(text: str) -> Any:
     """A pattern, or a list or mapping of patterns in JSON or Python; the resolver checks what is in it."""
     expected = 'a pattern, a JSON list of patterns, or {"split": pattern}'

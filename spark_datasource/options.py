@@ -110,12 +110,13 @@ _TARGET = (
 _LAYOUT = (
     Option(name="maxRecordsPerFile", default="no limit", meaning="rows per file, at most"),
     Option(name="max_bytes_per_file", default="`500MB`", meaning="size at which a file is ended and the next begun"),
-    Option(name="row_group_bytes", default="`100MB`", meaning="size of a row group before compression"),
+    Option(name="row_group_bytes", default="`32MB`", meaning="size of a row group before compression, at most"),
     Option(name="row_group_size", default="by bytes", meaning="rows per row group, at most"),
     Option(
         name="partition_columns",
         default="none",
-        meaning="columns whose values name folders (`lang=en/`), as `partitionBy` does; they stay in the files too",
+        meaning="columns whose values name folders (`lang=en/`), as `partitionBy` does; they stay in the files too; "
+        "for few files, `repartition` and `sortWithinPartitions` by them first",
     ),
     Option(
         name="features",
@@ -166,6 +167,14 @@ def match_options(options: Mapping[str, str], known: tuple[Option, ...], doing: 
             raise OptionError(f"unknown option {key!r} for {doing}; {_hint(_plain(key), names)}")
         found[name] = value
     return found
+
+
+def only_for_streams(options: Mapping[str, str]) -> bool:
+    """Whether an option is given that only the reader of a stream has, or that is meant to be one."""
+    batch = {_plain(option.name) for option in READ_OPTIONS}
+    stream = {_plain(option.name) for option in STREAM_READ_OPTIONS} - batch
+    unknown = {_plain(key) for key in options} - batch
+    return any(difflib.get_close_matches(key, stream, n=1, cutoff=0.8) for key in unknown)
 
 
 def _hint(key: str, names: Mapping[str, str]) -> str:

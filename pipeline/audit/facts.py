@@ -18,13 +18,11 @@ import pyarrow as pa
 from pipeline.hub.listing import DataFile
 from pipeline.parquet.features import KEY, Features, features_of
 from pipeline.parquet.footer import Footer, RowGroup
-from pipeline.parquet.layout import Kind, leaves, pad
+from pipeline.parquet.layout import Kind, is_padded, leaves
 
 PLAIN = "plain"
 EMPTY = "empty"
 _CDC_KEY = b"content_defined_chunking"
-_PAD_BYTES = len(pad(bytes(16)))
-_FIRST_BYTE = len(b"PAR1")
 # Encodings of definition and repetition levels: they say nothing of the values.
 _LEVELS = frozenset(("RLE", "BIT_PACKED"))
 _CONTAINERS = ("Value", "List", "LargeList", "Sequence")
@@ -226,11 +224,8 @@ def _encodings(chunk: Any) -> set[str]:
 def _layout(written: Mapping[bytes, bytes], groups: Sequence[RowGroup]) -> str:
     if not groups:
         return EMPTY
-    ranges = [group.ranges() for group in groups]
-    starts = [one[0][0] for one in ranges]
-    ends = [_FIRST_BYTE, *(max(end for _, end in one) for one in ranges[:-1])]
     # Before the key: a mix of files that have it may carry it along.
-    if all(start - end == _PAD_BYTES for start, end in zip(starts, ends, strict=True)):
+    if is_padded(groups):
         return Kind.BLOCKS.value
     return PLAIN if written.get(_CDC_KEY, b"false") in (b"false", b"null") else Kind.EDITABLE.value
 

@@ -25,7 +25,7 @@ from pipeline.hub.repo import Secret
 
 Key = tuple[str, ...]
 
-_FORMAT = b"xet-pipeline cache 1\n"
+_FORMAT = b"xet-pipeline cache 2\n"
 _DIGEST_BYTES = 32
 _SALT = "salt"
 # Whoever waits longer for another process's answer asks itself: that process may hang.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 from huggingface_hub import errors as hub_errors
@@ -67,10 +67,16 @@ def get_json(url: str, token: Secret | None, *fields: str, about: str) -> dict[s
 
 
 def send(method: str, url: str, token: Secret | None, *, about: str, **kwargs: Any) -> httpx2.Response:
-    """Send a call that changes something, once. Raises as `get`, and ConflictError on 409 and 412."""
+    """Send a call that changes something, once; again only when it was turned away for being one too many (429).
+
+    Raises as `get`, and ConflictError on 409 and 412.
+    """
     headers = auth_headers(token) | kwargs.pop("headers", {})
+    timeout = kwargs.pop("timeout", TIMEOUT_S)
     try:
-        response = get_session().request(method, url, headers=headers, timeout=TIMEOUT_S, **kwargs)
+        response = retry.send_once(
+            lambda: get_session().request(method, url, headers=headers, timeout=timeout, **kwargs)
+        )
         hf_raise_for_status(response)
     except (hub_errors.HfHubHTTPError, httpx2.HTTPError) as err:
         raise translate(err, about) from err
@@ -106,16 +112,46 @@ def create_repo(ref: DatasetRef, token: Secret | None, *, private: bool | None =
     body: dict[str, Any] = {"name": name, "organization": namespace, "type": "dataset"}
     if private is not None:
         body["visibility"] = "private" if private else "public"
-    try:
-        send("POST", f"{ref.endpoint}/api/repos/create", token, about=ref.repo_id, json=body)
-    except ConflictError:
+    ensure(f"{ref.endpoint}/api/repos/create", token, about=ref.repo_id, json=body)
+
+
+def ensure_branch(ref: DatasetRef, token: Secret | None) -> None:
+    """Create the ref's branch from main's head; that it exists already is fine, and so is `main` or a pull request.
+
+    Raises OptionError for what no branch can be called, AccessError, NotFoundError.
+    """
+    check_writable(ref)
+    if _always_there(ref):
         return
+    assert ref.revision is not None
+    if re.fullmatch(r"[0-9a-f]{40}|refs/.*", ref.revision):
+        raise OptionError(f"option 'revision' must be a branch's name to be created, got {ref.revision!r}")
+    ensure(ref.api_url(f"branch/{quote(ref.revision, safe='')}"), token, about=str(ref), json={})
+
+
+def ensure(url: str, token: Secret | None, *, about: str, json: dict[str, Any]) -> None:
+    """Create what may exist already: sent again while it is not known whether it was done."""
+    for tries in range(1, retry.TRIES + 1):
+        try:
+            send("POST", url, token, about=about, json=json)
+        except ConflictError:
+            return
+        except TransferError:
+            if tries == retry.TRIES:
+                raise
+            retry.wait(tries)
+        else:
+            return
+
+
+def _always_there(ref: DatasetRef) -> bool:
+    return ref.revision in (None, "main") or bool(re.fullmatch(r"refs/pr/\d+", ref.revision or ""))
 
 
 def check_branch(ref: DatasetRef, token: Secret | None) -> None:
     """Raises OptionError when an existing revision is none that commits can be added to: a tag, a commit, a conversion."""
     check_writable(ref)
-    if ref.revision in (None, "main") or re.fullmatch(r"refs/pr/\d+", ref.revision or ""):
+    if _always_there(ref):
         return
     branches = get_json(ref.api_url("refs"), token, "branches", about=ref.repo_id)["branches"]
     if ref.revision not in [name for branch in branches for name in (branch["name"], branch["ref"])]:

@@ -15,7 +15,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,17 +37,31 @@ _BUCKET_TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
-    """A file at a commit: `size` in bytes; hashes in hex, `None` where the Hub stores the file in git itself."""
+    """A file at a commit: `size` in bytes; hashes in hex, `None` where the Hub stores the file in git itself.
+
+    `oid` is git's own, of the file or of what stands for it there; `None` where there is no git.
+    """
 
     path: str
     size: int
     sha256: str | None = None
     xet_hash: str | None = None
+    oid: str | None = None
 
     @property
     def content_id(self) -> str:
         """What names the content for ever: the Xet hash, else the sha256, else the path."""
         return self.xet_hash or self.sha256 or self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitInfo:
+    """A commit of a branch's history: its full sha, and when it was made, in UTC."""
+
+    sha: str
+    title: str
+    date: datetime
+    authors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +106,24 @@ def pin_at(ref: DatasetRef, token: Secret | None, when: datetime) -> DatasetRef:
 
     Raises NotFoundError when the branch had none yet, OptionError for a bucket.
     """
-    if ref.kind == "buckets":
-        raise OptionError(f"timestamp cannot be used with a bucket, which has no history: 'hf://{ref}'")
-    url = ref.api_url(f"commits/{quote(ref.revision or 'main', safe='')}")
     first = None
-    for entry in client.get_pages(url, token, about=str(ref)):
-        first = datetime.fromisoformat(entry["date"])
+    for one in list_commits(ref, token):
+        first = one.date
         if first <= when:
-            return replace(ref, revision=entry["id"])
+            return replace(ref, revision=one.sha)
     since = f"; its first commit is of {first.isoformat()}" if first else ""
     raise NotFoundError(f"{ref}: no commit is as old as {when.isoformat()}{since}")
+
+
+def list_commits(ref: DatasetRef, token: Secret | None) -> Iterator[CommitInfo]:
+    """The commits of the ref's branch, newest first, asked for as they are needed. Raises OptionError for a bucket."""
+    if ref.kind == "buckets":
+        raise OptionError(f"'hf://{ref}' is a bucket, which has no history: neither commits nor a timestamp to read at")
+    url = ref.api_url(f"commits/{quote(ref.revision or 'main', safe='')}")
+    for entry in client.get_pages(url, token, about=str(ref)):
+        authors = tuple(str(one.get("user", "")) for one in entry.get("authors") or ())
+        date = datetime.fromisoformat(entry["date"])
+        yield CommitInfo(sha=entry["id"], title=str(entry.get("title") or ""), date=date, authors=authors)
 
 
 def forget_branch(ref: DatasetRef, token: Secret | None) -> None:
@@ -134,7 +156,9 @@ def list_files(
                 content = _ask_files(pinned, token)
                 cache.store(key, content)
     kept = json.loads(content)
-    files = tuple(DataFile(path=path, size=size, sha256=sha, xet_hash=xet) for path, size, sha, xet in kept["files"])
+    files = tuple(
+        DataFile(path=path, size=size, sha256=sha, xet_hash=xet, oid=oid) for path, size, sha, xet, oid in kept["files"]
+    )
     return Listing(ref=pinned, files=files, card=parse_card(kept["card"], about=str(pinned)))
 
 
@@ -189,7 +213,7 @@ def _ask_bucket(ref: DatasetRef, token: Secret | None) -> bytes:
     for _ in range(_BUCKET_TRIES):
         entries = client.get_pages(ref.api_url("tree?recursive=true"), token, about=str(ref))
         files = sorted((_as_kept(entry) for entry in entries if entry["type"] == "file"), key=itemgetter(0))
-        content_hash = next((xet_hash for path, _, _, xet_hash in files if path == _CARD), None)
+        content_hash = next((xet_hash for path, _, _, xet_hash, _ in files if path == _CARD), None)
         if content_hash is None:
             return json.dumps({"files": files, "card": ""}).encode()
         try:
@@ -212,6 +236,6 @@ def _ask_card(pinned: DatasetRef, token: Secret | None) -> str:
         return ""
 
 
-def _as_kept(entry: dict[str, Any]) -> tuple[str, int, str | None, str | None]:
+def _as_kept(entry: dict[str, Any]) -> tuple[str, int, str | None, str | None, str | None]:
     lfs = entry.get("lfs") or {}
-    return entry["path"], lfs.get("size", entry["size"]), lfs.get("oid"), entry.get("xetHash")
+    return entry["path"], lfs.get("size", entry["size"]), lfs.get("oid"), entry.get("xetHash"), entry.get("oid")

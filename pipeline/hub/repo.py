@@ -149,9 +149,9 @@ def parse_ref(
 
 
 def check_writable(ref: DatasetRef) -> None:
-    """Raises OptionError for a bucket: it has no commits, which every write here ends in."""
+    """Raises OptionError for a bucket: it has no commits, which this ends in."""
     if ref.kind == "buckets":
-        raise OptionError(f"'hf://{ref}' is a bucket, which can only be read here; {_FORMS} to write to")
+        raise OptionError(f"'hf://{ref}' is a bucket, which has no commits; {_FORMS} to write to")
 
 
 def is_repo_id(text: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import httpx2
 
+TOO_MANY = 429
 # What these statuses leave open: the server may have done the work, or may do it on another try.
 UNSURE = (408, 429, 500, 502, 503, 504)
 TRIES = 6
@@ -36,6 +37,16 @@ def send_again(send: Callable[[], httpx2.Response], given_up: threading.Event | 
                 return response
             asked = _asked_wait(response.headers)
         wait(tries, asked, given_up)
+    return send()
+
+
+def send_once(send: Callable[[], httpx2.Response]) -> httpx2.Response:
+    """The answer to a request that changes something: asked again only after a 429, which says that nothing was done."""
+    for tries in range(1, TRIES):
+        response = send()
+        if response.status_code != TOO_MANY:
+            return response
+        wait(tries, _asked_wait(response.headers))
     return send()
 
 

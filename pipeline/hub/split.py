@@ -18,6 +18,7 @@ from pipeline.hub.commit import Change
 from pipeline.hub.listing import DataFile, Listing
 from pipeline.hub.patterns import escape_pattern
 from pipeline.hub.resolver import match_files, other_formats, pick_config, splits_of
+from pipeline.hub.transactions import Record
 from pipeline.hub.upload import ShardReceipt
 
 _SPLIT = re.compile(r"\w+(?:\.\w+)*")
@@ -36,6 +37,8 @@ class SplitWrite:
     """What is written where. `features` is the card's YAML form.
 
     `section` is Markdown for the card, `record` a text for machines; both tell of this write, next to those that it adds to.
+    `data_dir` is the folder of the files, "" for the repo itself, instead of `data` or the config's name.
+    `writer` names the program; `query` and `batch` are those of a streaming sink. They are remembered with the transaction.
     """
 
     config: str
@@ -46,6 +49,10 @@ class SplitWrite:
     section: str | None = None
     record: str | None = None
     unique_names: bool = False
+    data_dir: str | None = None
+    writer: str | None = None
+    query: str | None = None
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         check_names(self.config, self.split)
@@ -95,14 +102,15 @@ def split_change(
     old = existing_files(listing, write.config, write.split)
     kept = old if write.mode is Mode.APPEND else ()
     shared = {file.path for _, _, files in _elsewhere(listing, write) for file in files}
-    replaced = {file.path for file in old if file not in kept} - shared
+    replaced = {file.path for file in old} - shared if not kept else set()
     taken = {file.path for file in listing.files} - replaced
-    paths = _paths(write, len(receipts), fresh=not kept and not write.unique_names, taken=taken)
+    paths = _paths(write, receipts, fresh=not kept and not write.unique_names, taken=taken)
     files = tuple(replace(receipt.file, path=path) for receipt, path in zip(receipts, paths, strict=True))
-    deletions = tuple(file.path for file in old if file.path in replaced and file.path not in paths)
+    gone = replaced.difference(paths)
+    deletions = tuple(file.path for file in old if file.path in gone)
     rows = sum(receipt.rows for receipt in receipts) + (before.num_examples if before and kept else 0)
     num_bytes = sum(receipt.num_bytes for receipt in receipts) + (before.num_bytes if before and kept else 0)
-    after = {file.path: file for file in listing.files if file.path not in deletions}
+    after = {file.path: file for file in listing.files if file.path not in gone}
     after |= {file.path: DataFile(path=file.path, size=file.size) for file in files}
     card = _keep_others(listing, _with_entry(listing, write), write, paths)
     card = _with_split(card, write, list(after.values()), kept=[file.path for file in kept], paths=paths)
@@ -116,8 +124,29 @@ def split_change(
     card = update_section(card, f"{write.config}/{write.split}", write.section, keep=bool(kept))
     records = f".pipeline/writes/{write.config}/{write.split}/"
     texts = {f"{records}{write.transaction}.json": write.record} if write.record is not None else {}
-    gone = () if kept else tuple(file.path for file in listing.files if file.path.startswith(records))
-    return Change(files=files, texts={**texts, "README.md": card.text()}, deletions=(*deletions, *gone))
+    forgotten = () if kept else tuple(file.path for file in listing.files if file.path.startswith(records))
+    return Change(
+        files=files,
+        texts={**texts, "README.md": card.text()},
+        deletions=(*deletions, *forgotten),
+        record=_transaction(write, receipts),
+    )
+
+
+def _transaction(write: SplitWrite, receipts: Sequence[ShardReceipt]) -> Record:
+    """What the repo remembers of a write."""
+    return Record(
+        config=write.config,
+        split=write.split,
+        mode=write.mode.value,
+        rows=sum(receipt.rows for receipt in receipts),
+        files=len(receipts),
+        bytes=sum(receipt.file.size for receipt in receipts),
+        new_bytes=sum(receipt.file.new_bytes for receipt in receipts),
+        writer=write.writer,
+        query=write.query,
+        batch=write.batch,
+    )
 
 
 def check_unchanged(listing: Listing, config: str, split: str, planned: Sequence[DataFile]) -> None:
@@ -149,13 +178,27 @@ def _elsewhere(listing: Listing, write: SplitWrite) -> Iterator[tuple[ConfigEntr
                 yield entry, split, files
 
 
-def _paths(write: SplitWrite, count: int, *, fresh: bool, taken: Collection[str]) -> list[str]:
+def folder_of(config: str, data_dir: str | None) -> str:
+    """The folder of a split's files, with a slash; empty for the repo itself."""
+    folder = data_dir if data_dir is not None else "data" if config == "default" else config
+    return f"{folder}/" if folder else ""
+
+
+def file_path(folder: str, split: str, receipt: ShardReceipt, name: str) -> str:
+    """Where a file goes: the folders of partition columns are in one of the split's name."""
+    return f"{folder}{split}/{receipt.folder}{name}" if receipt.folder else f"{folder}{name}"
+
+
+def _paths(write: SplitWrite, receipts: Sequence[ShardReceipt], *, fresh: bool, taken: Collection[str]) -> list[str]:
     """Where the new files go: the shortest names that no file has which stays."""
-    folder = "data" if write.config == "default" else write.config
+    folder, count = folder_of(write.config, write.data_dir), len(receipts)
     names = [f"-{write.transaction[:8]}", f"-{write.transaction}"]
     paths: list[str] = []
     for unique in ["", *names] if fresh else names:
-        paths = [f"{folder}/{write.split}{unique}-{i:05d}-of-{count:05d}.parquet" for i in range(count)]
+        paths = [
+            file_path(folder, write.split, receipt, f"{write.split}{unique}-{i:05d}-of-{count:05d}.parquet")
+            for i, receipt in enumerate(receipts)
+        ]
         if not any(path in taken for path in paths):
             return paths
     raise ConflictError(f"{paths[0]}: the file exists; run again")
@@ -205,9 +248,10 @@ def _with_split(
     """The card in which the split's patterns match exactly what it keeps and what is new, of the files that there are after."""
     entry = next((entry for entry in card.configs if entry.name == write.config), None)
     patterns = dict(entry.data_files).get(write.split, ()) if entry and kept else ()
-    folder = "data" if write.config == "default" else write.config
+    folder = escape_pattern(folder_of(write.config, write.data_dir))
+    flat, deep = f"{folder}{write.split}-*", f"{folder}{write.split}/**/{write.split}-*"
     wanted = {*kept, *paths}
-    for more in ((), (f"{escape_pattern(folder)}/{write.split}-*",)):
+    for more in ((), (flat,), (deep,), (flat, deep)):
         tried = tuple(dict.fromkeys((*patterns, *more)))
         if tried and {file.path for file in match_files(after, tried, about=write.config)} == wanted:
             return update_config(card, write.config, {write.split: tried})

@@ -14,6 +14,7 @@ from pipeline.localhub.answers import HubError, well_formed
 from pipeline.localhub.api_repos import iso, repo_url
 from pipeline.localhub.call import Call
 from pipeline.localhub.commits import Proposal, land, read_proposal
+from pipeline.localhub.discussions import open_discussion
 from pipeline.localhub.names import check_path
 from pipeline.localhub.repos import (
     HEADS,
@@ -27,7 +28,6 @@ from pipeline.localhub.repos import (
     find_repo,
     history,
     list_refs,
-    next_pull_request,
     resolve,
     resolve_branch,
     set_ref,
@@ -95,9 +95,11 @@ async def commit(call: Call) -> Response:
             repo = find_repo(conn, call.values["kind"], call.repo_name, user, write=True)
             ref, head = resolve_branch(conn, repo, call.values["rev"])
             made = land(conn, repo, head, proposal, user.name)
-            ref = next_pull_request(conn, repo) if as_pull_request else ref
+            if as_pull_request:
+                text = (proposal.title, proposal.description, user.name)
+                return repo, made, str(open_discussion(conn, repo, text, "open", made))
             set_ref(conn, repo, ref, made.id)
-            return repo, made, ref
+            return repo, made, ""
 
     def work(body: BinaryIO) -> tuple[Repo, Commit, str]:
         proposal = read_proposal(body, call.core.store)
@@ -109,9 +111,9 @@ async def commit(call: Call) -> Response:
 
     await call.blocking(look)
     with call.core.store.create() as draft:
-        repo, made, ref = await call.blocking(work, await call.spool(draft))
+        repo, made, number = await call.blocking(work, await call.spool(draft))
     url = repo_url(call, repo)
-    pull = f"{url}/discussions/{ref.rpartition('/')[2]}" if as_pull_request else None
+    pull = f"{url}/discussions/{number}" if as_pull_request else None
     done = {"success": True, "commitUrl": f"{url}/commit/{made.sha}", "commitOid": made.sha}
     return JSONResponse({**done, "hookOutput": "", "pullRequestUrl": pull})
 

@@ -105,7 +105,7 @@ def delete_repo(conn: sqlite3.Connection, repo: Repo) -> None:
     """
     lines = "SELECT id FROM lines WHERE repo = ?"
     conn.execute(f"DELETE FROM entries WHERE line IN ({lines})", (repo.id,))  # noqa: S608 - a constant
-    for table in ("lines", "commits", "refs", "bucket_files", "file_repos", "lfs"):
+    for table in ("lines", "commits", "refs", "discussions", "bucket_files", "file_repos", "lfs"):
         conn.execute(f"DELETE FROM {table} WHERE repo = ?", (repo.id,))  # noqa: S608 - a constant
     conn.execute("UPDATE OR REPLACE xorb_uploads SET repo = 0 WHERE repo = ?", (repo.id,))
     conn.execute("DELETE FROM repos WHERE id = ?", (repo.id,))
@@ -152,12 +152,6 @@ def resolve_branch(conn: sqlite3.Connection, repo: Repo, revision: str) -> tuple
     if found is None or not name.startswith((HEADS, PULL_REQUESTS)):
         raise HubError(400, f"{revision!r} is not a branch: a commit needs one")
     return name, head
-
-
-def next_pull_request(conn: sqlite3.Connection, repo: Repo) -> str:
-    """The full name of the pull request that is opened next."""
-    numbers = [int(name.rpartition("/")[2]) for name, _ in list_refs(conn, repo, PULL_REQUESTS)]
-    return f"{PULL_REQUESTS}{max(numbers, default=0) + 1}"
 
 
 def list_refs(conn: sqlite3.Connection, repo: Repo, prefix: str) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@
 | `whoami`, `list`, `repo_create`, `repo_delete`, `repo_move`, `repo_settings`, `validate_yaml` | about users and repos |
 | `repo_info`, `tree`, `paths_info`, `refs`, `commits` | reading a repo |
 | `preupload`, `commit`, `branch`, `tag`, `super_squash` | changing a repo |
+| `discussions`, `discussion_create`, `discussion`, `discussion_status` | discussions and pull requests |
 | `resolve` | HEAD and GET of a file: the bytes, or a redirect |
 | `cdn` | the bytes of a large file, on the second host |
 | `xet_read_token`, `xet_write_token` | tokens for the storage |
@@ -21,7 +22,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.localhub import api_buckets, api_cas, api_content, api_files, api_lfs, api_preupload, api_repos
+from pipeline.localhub import (
+    api_buckets,
+    api_cas,
+    api_content,
+    api_discussions,
+    api_files,
+    api_lfs,
+    api_preupload,
+    api_repos,
+)
 from pipeline.localhub.routing import Router, route
 
 _REPO: Final = "/api/{kind}/{ns}/{name}"
@@ -48,6 +58,10 @@ ROUTER: Final = Router(
         route("branch", "POST DELETE", _REPO + "/branch/{rev}", api_content.branch),
         route("tag", "POST DELETE", _REPO + "/tag/{rev}", api_content.tag),
         route("super_squash", "POST", _REPO + "/super-squash/{rev}", api_content.super_squash),
+        route("discussions", "GET", _REPO + "/discussions", api_discussions.listing),
+        route("discussion_create", "POST", _REPO + "/discussions", api_discussions.create),
+        route("discussion", "GET", _REPO + "/discussions/{num}", api_discussions.details),
+        route("discussion_status", "POST", _REPO + "/discussions/{num}/status", api_discussions.status),
         route("xet_read_token", "GET", _REPO + "/xet-read-token/{rev}", api_cas.xet_read_token),
         route("xet_write_token", "GET", _REPO + "/xet-write-token/{rev}", api_cas.xet_write_token),
         route("lfs_duplicate", "POST", _REPO + "/lfs-files/duplicate", api_lfs.duplicate),

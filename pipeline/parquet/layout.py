@@ -12,17 +12,28 @@ ranges (34 % new bytes instead of 1 %).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import types
 
 from pipeline.parquet.features import Features, media_columns
 
+if TYPE_CHECKING:
+    from pipeline.parquet.footer import RowGroup
+
 MARKER = b"C3pAKmYfs7ZGJjEZDaAmCt8NBOWNR4hrA622Es6NTFbK0l2VLc6R5nHPEVVqfxXC"
 _FILLER_BYTES = 8 << 10
+PAD_BYTES = _FILLER_BYTES + 2 * len(MARKER)
+_FIRST_BYTE = 4  # after Parquet's magic bytes
+ROW_GROUP_BYTES = 32_000_000
+# Measured on 80 MB of text and numbers: rows inserted (1 %) are 5.4 % of new bytes, appended (5 %) 6.2 %, removed (1 %) 2.2 %.
+# With pyarrow's own sizes (256 KiB to 1 MiB): 3.8 to 6.5, 7.0 and 10; with its dictionaries too: 5.7 to 7.7, 7.5 and 12, in files
+# that are 4 % larger.
+_CHUNKING = {"min_chunk_size": 64 << 10, "max_chunk_size": 256 << 10, "norm_level": 0}
 
 
 class Kind(StrEnum):
@@ -34,10 +45,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """A layout and its sizes. `row_group_bytes` counts Arrow bytes and serves `editable`; blocks are cut by who writes them."""
+    """A layout and its sizes. `row_group_bytes`, as Arrow counts them, and `row_group_rows` are the most that a row group of
+    `editable` has; blocks are cut by who writes them.
+    """
 
     kind: Kind
-    row_group_bytes: int = 100_000_000
+    row_group_bytes: int = ROW_GROUP_BYTES
+    row_group_rows: int | None = None
     dictionary_columns: tuple[str, ...] = ()
 
 
@@ -55,8 +69,7 @@ def writer_options(layout: Layout, schema: pa.Schema, features: Features | None)
     if layout.kind is Kind.BLOCKS:
         wanted = [path for path, column, _ in leaves(schema) if column in layout.dictionary_columns]
         return options | {"use_dictionary": wanted, "use_content_defined_chunking": False}
-    dictionaries = [path for path, _, _ in leaves(schema) if path not in plain]
-    return options | {"use_dictionary": dictionaries, "use_content_defined_chunking": True}
+    return options | {"use_dictionary": [], "use_content_defined_chunking": _CHUNKING}
 
 
 def leaves(schema: pa.Schema) -> list[tuple[str, str, pa.DataType]]:
@@ -91,6 +104,14 @@ def is_list_like(kind: pa.DataType) -> bool:
 def pad(digest: bytes) -> bytes:
     """The bytes between two blocks, for a 16-byte digest of what came before."""
     return MARKER + digest * (_FILLER_BYTES // len(digest)) + MARKER
+
+
+def is_padded(row_groups: Sequence[RowGroup]) -> bool:
+    """Whether a file's row groups lie between pads, as those of `blocks` do. Without row groups it is not."""
+    ranges = [group.ranges() for group in row_groups]
+    starts = [one[0][0] for one in ranges]
+    ends = [_FIRST_BYTE, *(max(end for _, end in one) for one in ranges[:-1])]
+    return bool(ranges) and all(start - end == PAD_BYTES for start, end in zip(starts, ends, strict=True))
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -7,6 +7,7 @@ holds more than one row group; the sink is anything with `write`, so that a file
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,11 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from pipeline.errors import OptionError
+from pipeline.parquet.cuts import Cuts
 from pipeline.parquet.features import Features, with_features
 from pipeline.parquet.layout import Kind, Layout, pad, writer_options
+
+_GROUPS_PER_FILE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +112,9 @@ class FileWriter:
 class SplitWriter:
     """A stream of batches as files of at most `max_rows` rows, and about `max_bytes` bytes each.
 
-    `open_file(index)` gives a FileWriter; `close_file(writer)` ends one. A file is always opened, so that no rows still
-    make one valid, empty file when `at_least_one` is true.
+    Row groups end where their rows say so (cuts.py), at `row_group_bytes` and `row_group_rows` at the latest. A file ends with
+    a row group, so that it has at most an eighth more than `max_bytes`, or a row more. `open_file(index)` gives a FileWriter;
+    `close_file(writer)` ends one. A file is always opened, so that no rows still make one valid, empty file when `at_least_one`.
     """
 
     def __init__(
@@ -118,59 +123,83 @@ class SplitWriter:
         close_file: Callable[[FileWriter], None],
         *,
         row_group_bytes: int,
+        row_group_rows: int | None = None,
         max_rows: int | None = None,
         max_bytes: int | None = None,
     ) -> None:
         if max_rows is not None and max_rows < 1:
             raise OptionError(f"option 'maxRecordsPerFile' must be at least 1, got {max_rows}")
         self._open, self._close = open_file, close_file
-        self._row_group_bytes = min(row_group_bytes, max_bytes or row_group_bytes)
+        group_bytes = min(row_group_bytes, max_bytes // _GROUPS_PER_FILE) if max_bytes else row_group_bytes
+        self._cuts = Cuts(group_bytes, row_group_rows)
         self._max_rows, self._max_bytes = max_rows, max_bytes
         self._current: FileWriter | None = None
         self._files = 0
         self._pending: list[pa.RecordBatch] = []
-        self._pending_rows = self._pending_bytes = 0
+        self._pending_rows = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """What is held of the row group that has begun, as Arrow counts it."""
+        return self._cuts.bytes
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a file is begun and not ended."""
+        return self._current is not None
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Take a batch; write a row group when enough have come."""
+        """Take a batch; write each row group that it completes."""
         while batch.num_rows:
-            room = self._room(batch)
-            head = batch.slice(0, room)
-            self._pending.append(head)
-            self._pending_rows += head.num_rows
-            self._pending_bytes += head.nbytes
-            if self._pending_bytes >= self._row_group_bytes or self._file_is_full():
-                self._flush(head.schema)
+            room = min(batch.num_rows, self._room())
+            self._write(batch.slice(0, room))
+            if self._room() == 0:
+                self.flush(batch.schema)
             batch = batch.slice(room)
 
-    def close(self, schema: pa.Schema, *, at_least_one: bool) -> None:
-        """Write what is left and end the last file."""
-        if self._pending or (at_least_one and not self._files):
-            self._flush(schema)
-        self._end_file()
+    def flush(self, schema: pa.Schema) -> None:
+        """End the row group that has begun."""
+        self._cuts.reset()
+        if not self._pending:
+            return
+        writer = self._opened()
+        table = pa.Table.from_batches(self._pending, schema)
+        self._pending, self._pending_rows = [], 0
+        writer.write_row_group(table)
+        if self._room() == 0 or (self._max_bytes is not None and writer.size >= self._max_bytes):
+            self.end_file()
 
-    def _room(self, batch: pa.RecordBatch) -> int:
-        """How many rows of a batch go into the pending row group: no more than fill it, or the file."""
-        rows: int = max(1, min(batch.num_rows, batch.num_rows * self._row_group_bytes // max(1, batch.nbytes)))
-        if self._max_rows is None:
-            return rows
-        return min(rows, self._max_rows - self._pending_rows - (self._current.rows if self._current else 0))
-
-    def _file_is_full(self) -> bool:
-        written = self._current.rows if self._current else 0
-        return self._max_rows is not None and written + self._pending_rows >= self._max_rows
-
-    def _flush(self, schema: pa.Schema) -> None:
-        if self._current is None:
-            self._current = self._open(self._files)
-            self._files += 1
-        self._current.write_row_group(pa.Table.from_batches(self._pending, schema))
-        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
-        full_rows = self._max_rows is not None and self._current.rows >= self._max_rows
-        if full_rows or (self._max_bytes is not None and self._current.size >= self._max_bytes):
-            self._end_file()
-
-    def _end_file(self) -> None:
+    def end_file(self) -> None:
+        """End the file that is open; rows that wait go to the next one."""
         if self._current is not None:
             self._close(self._current)
             self._current = None
+
+    def close(self, schema: pa.Schema, *, at_least_one: bool) -> None:
+        """Write what is left and end the last file."""
+        self.flush(schema)
+        if at_least_one and not self._files:
+            self._opened()
+        self.end_file()
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        at = 0
+        for rows, ends in self._cuts.runs(batch):
+            if rows:
+                self._pending.append(batch.slice(at, rows))
+                self._pending_rows += rows
+                at += rows
+            if ends:
+                self.flush(batch.schema)
+
+    def _room(self) -> int:
+        """How many more rows the file takes."""
+        if self._max_rows is None:
+            return sys.maxsize
+        return self._max_rows - self._pending_rows - (self._current.rows if self._current else 0)
+
+    def _opened(self) -> FileWriter:
+        if self._current is None:
+            self._current = self._open(self._files)
+            self._files += 1
+        return self._current

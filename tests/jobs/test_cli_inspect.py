@@ -72,7 +72,7 @@ def ours(hub, repo):
                 layout=Layout(kind=Kind.BLOCKS),
                 features=features,
                 sizes=FileSizes(max_rows=500),
-            )
+            ).receipts
             wanted = SplitWrite(
                 config="default",
                 split=split,

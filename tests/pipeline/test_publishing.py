@@ -44,7 +44,7 @@ def write(
         features=features,
         sizes=FileSizes(max_rows=max_rows),
         at_least_one=True,
-    )
+    ).receipts
     change = SplitWrite(
         config=config,
         split=split,

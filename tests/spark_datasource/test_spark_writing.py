@@ -328,3 +328,21 @@ def test_a_branch_is_written_and_read(spark, save, load, repo, hub):
     assert ids(load(repo)) == [0, 1]
     assert ids(load(repo, revision="side/one")) == [0, 1, 2, 3]
     assert ids(load(f"hf://datasets/{repo}@side%2Fone")) == [0, 1, 2, 3]
+
+
+def test_a_saved_frame_says_in_sparks_ui_what_it_writes(spark, load, repo):
+    """`save` names its jobs by mode, repo and split, and leaves the caller's own description as it was."""
+    import spark_datasource
+
+    context = spark.sparkContext
+    context.setJobDescription("mine")
+    try:
+        spark_datasource.save(spark.range(3), repo, mode="overwrite", SPLIT="test")
+        assert context.getLocalProperty("spark.job.description") == "mine"
+    finally:
+        context.setLocalProperty("spark.job.description", None)
+    jobs = context._jsc.sc().statusStore().jobsList(None)
+    descriptions = [jobs.apply(i).description() for i in range(jobs.size())]
+    said = [one.get() for one in descriptions if one.isDefined()]
+    assert f"overwrite to {repo}, split test" in said
+    assert load(repo, split="test").count() == 3

@@ -13,7 +13,6 @@ from pipeline.hub.listing import list_files, pin
 from pipeline.hub.ranges import file_refs, open_file
 from pipeline.hub.repo import Secret, parse_ref
 from pipeline.hub.resolver import resolve
-from pipeline.hub.upload import Upload
 from pipeline.localhub import Account, LocalHub
 
 DATA = random.Random(4).randbytes(200_000)
@@ -217,16 +216,15 @@ def test_a_dataset_of_the_same_name_is_another_thing(fill, put, repo, hub):
     assert hub.counts()["cas_reconstruction"] == 2, "no token was refused"
 
 
-def test_writers_refuse_a_bucket(fill, hub):
-    """Nothing is uploaded to a bucket, nothing committed, and no dataset made under its name."""
+def test_commits_refuse_a_bucket(fill, hub):
+    """Nothing is committed to a bucket, and no dataset made under its name."""
     ref = fill({"a.parquet": DATA})
     hub.reset_counts()
     for write in (
-        lambda: Upload(ref, None),
         lambda: commit(ref, None, lambda _: Change(texts={"a.txt": "x"}), message="m", transaction="t"),
         lambda: client.create_repo(ref, None),
         lambda: client.check_branch(ref, None),
     ):
-        with pytest.raises(OptionError, match=r"'hf://buckets/.*' is a bucket, which can only be read here"):
+        with pytest.raises(OptionError, match=r"'hf://buckets/.*' is a bucket, which has no commits"):
             write()
     assert asked(hub) == {}

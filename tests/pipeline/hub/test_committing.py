@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.errors import AccessError, ConflictError, CorruptFileError, DatasetError, NotFoundError, TransferError
 from pipeline.hub import client
-from pipeline.hub.commit import TRANSACTIONS, Change, commit, read_text
+from pipeline.hub.commit import Change, commit
 from pipeline.hub.listing import list_files
 from pipeline.hub.repo import Secret, parse_ref
+from pipeline.hub.transactions import TRANSACTIONS, read_text
 from pipeline.hub.upload import Upload
 from pipeline.localhub import Account, LocalHub
 
@@ -125,6 +126,21 @@ def test_a_fault_at_the_commit_makes_exactly_one(new_ref, hub, history, fault, r
     assert done.repeated == repeated
     assert history(new_ref.repo_id).count("mine") == 1
     assert done.sha == list_files(new_ref, None).commit
+
+
+def test_a_hub_that_asks_for_patience_gets_it(new_ref, hub, monkeypatch):
+    """A 429 says that nothing was done and when to come back: the same request is sent then, and nothing is built anew."""
+    waits, built = [], []
+    monkeypatch.setattr("time.sleep", waits.append)
+    hub.faults.add("commit", status=429, retry_after=77, times=2)
+
+    def build(listing):
+        built.append(listing.commit)
+        return Change(texts={"a.txt": "x"})
+
+    commit(new_ref, TOKEN, build, message="mine", transaction="t")
+    assert [77 <= seconds < 78 for seconds in waits] == [True, True]
+    assert len(built) == 1
 
 
 def test_a_lost_answer_is_found_below_later_commits(new_ref, hub, history, monkeypatch):

@@ -144,6 +144,27 @@ def refs_and_history(repo):
     return [texts, names, [before, after], gone, again, pull.pr_num]
 
 
+def pull_requests(repo):
+    """A draft is opened, committed to and made ready; a discussion, and a commit that opens a pull request of its own."""
+    from huggingface_hub import CommitOperationAdd
+
+    hub = api()
+    hub.create_repo(repo, **REPO)
+    draft = hub.create_pull_request(repo, title=" please ", description="why", **REPO)
+    hub.upload_file(path_or_fileobj=b"1", path_in_repo="a.txt", repo_id=repo, revision=draft.git_reference, **REPO)
+    hub.change_discussion_status(repo, draft.num, "open", **REPO)
+    hub.create_discussion(repo, title="a question", **REPO)
+    pull = hub.create_commit(repo, [CommitOperationAdd("c.txt", b"4")], commit_message="more", create_pr=True, **REPO)
+    found = [[one.num, one.title, one.status, one.is_pull_request] for one in hub.get_repo_discussions(repo, **REPO)]
+    now = hub.get_discussion_details(repo, draft.num, **REPO)
+    short = hub_error(hub.create_discussion, repo, title="x", **REPO)
+    files = [
+        [path for path in hub.list_repo_files(repo, revision=revision, **REPO) if path.endswith(".txt")]
+        for revision in ("main", draft.git_reference, pull.pr_revision)
+    ]
+    return [draft.status, found, now.events[0].content, now.url, files, short]
+
+
 def folders(repo):
     """upload_folder with patterns, deletions and nothing to do; snapshot_download; and the listing of what is there."""
     hub = api()

@@ -30,6 +30,15 @@ def test_branches_tags_and_pull_requests_keep_their_own_files(hub, client):
     assert (gone, again, pull) == ("RevisionNotFoundError", "HfHubHTTPError", 1)
 
 
+def test_pull_requests_are_opened_committed_to_and_made_ready(hub, client):
+    """Drafts, discussions and commits with create_pr share their numbers; each pull request has a branch from main."""
+    status, found, text, url, files, short = client(hub.endpoint, "pull_requests", repo="me/cats")
+    assert found == [[3, "more", "open", True], [2, "a question", "open", False], [1, "please", "open", True]]
+    assert (status, text, url) == ("draft", "why", f"{hub.endpoint}/datasets/me/cats/discussions/1")
+    assert files == [[], ["a.txt"], ["c.txt"]]
+    assert short == "BadRequestError"
+
+
 def test_a_folder_is_uploaded_updated_and_downloaded(hub, client):
     """upload_folder honours its patterns, skips what is there, deletes what it is told; snapshot_download gives it all back."""
     assert client(hub.endpoint, "folders", repo="me/cats") == [True, 25, 5, True]

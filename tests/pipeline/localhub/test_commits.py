@@ -182,7 +182,7 @@ JUNK += [b'{"operation": "upload", "objects": [{"oid": 1}]}', b'{"paths": {"a": 
 def test_no_request_makes_the_server_fail(raw):
     """Junk for every route is answered with what is wrong with it, never with a 500."""
     values = {"kind": "datasets", "ns": "me", "name": "cats", "rev": "main", "hash": "ab" * 32, "version": "v1"}
-    values |= {"prefix": "default", "store": "xet", "oid": "cd" * 32, "buckets": "buckets"}
+    values |= {"prefix": "default", "store": "xet", "oid": "cd" * 32, "buckets": "buckets", "num": "z"}
     token = raw.xet_token("me/cats")
     for route in ROUTER.routes:
         path = route.pattern.replace("{path*}", "x").format(**values) + "?p=x&limit=y&cursor=%25&expires=z&signature=0"

@@ -208,11 +208,11 @@ def test_an_edit_uploads_little(new_ref):
 
 
 def test_media_is_stored_plain_and_text_is_not():
-    """Bytes of images are compressed already; text is compressed with zstd, with dictionaries only where they may be."""
+    """Bytes of images are compressed already; text is compressed with zstd, without dictionaries unless blocks ask for them."""
     blocks, editable = (writer_options(layout, SCHEMA, IMAGE) for layout in (BLOCKS, EDITABLE))
     assert blocks["compression"] == {"id": "zstd", "image.bytes": "none", "image.path": "none", "text": "zstd"}
     assert blocks["use_dictionary"] == []
-    assert editable["use_dictionary"] == ["id", "text"]
+    assert editable["use_dictionary"] == []
     assert editable["use_content_defined_chunking"]
     assert not blocks["use_content_defined_chunking"]
 
