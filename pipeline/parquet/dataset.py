@@ -119,8 +119,11 @@ def scan_as(
     token: Secret | None,
     options: ScanOptions | None = None,
     where: Predicate | None = None,
+    *,
+    truncate_ns: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of the tasks as batches of exactly this schema; a column that a file lacks is null.
+    """The rows of the tasks as batches of exactly this schema; a column that a file lacks is null, and `truncate_ns` is as in
+    `conform`.
 
     With a condition, which was compiled for this schema, the rows for which it is true: row groups in which it is for none are
     not fetched, and batches without a row are left out. Raises what `scan` raises, SchemaError for a value that does not fit,
@@ -135,7 +138,8 @@ def scan_as(
             yield groups.prune(task) if groups else task, paths_in(task.footer.schema(), schema)
 
     for position, batch in scan_each(own_columns(), token, options):
-        found = batch if batch.schema.equals(schema) else conform(batch, schema, uris[position])
+        same = batch.schema.equals(schema)
+        found = batch if same else conform(batch, schema, uris[position], truncate_ns=truncate_ns)
         kept = filter_batch(found, where) if where else found
         if kept.num_rows or not where:
             yield kept
