@@ -76,6 +76,7 @@ def spark() -> Iterator[SparkSession]:
         "spark.sql.shuffle.partitions": "2",
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.task.maxFailures": "2",
+        "spark.sql.warehouse.dir": str(_HOME / "warehouse"),
     }
     with spark_session("tests", master="local[2,2]", settings=settings) as session:
         yield session
