@@ -1,9 +1,11 @@
-"""Byte ranges into blocks that are worth a request, and a file of which some blocks are here."""
+"""Byte ranges into blocks that are worth a request, and a file of which some blocks are here or on their way."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 from pipeline.storage import RangeReader
 
@@ -24,24 +26,31 @@ def merge_ranges(ranges: Iterable[tuple[int, int]], hole_bytes: int, block_bytes
     return pieces
 
 
-class SparseFile(io.RawIOBase):
-    """A file of which some pieces are here; the rest is read when it is asked for. Pieces are handed over, not copied."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """The bytes [start, end) of a file, on their way."""
 
-    def __init__(self, size: int, pieces: Sequence[tuple[int, bytes]], reader: RangeReader) -> None:
+    start: int
+    end: int
+    data: Future[bytes]
+
+
+class SparseFile(io.RawIOBase):
+    """A file of which some pieces, in file order, come; the rest is read when it is asked for.
+
+    A read waits for the pieces that it is in, and for no others. Pieces are handed over, not copied.
+    """
+
+    def __init__(self, size: int, pieces: Sequence[Piece], reader: RangeReader) -> None:
         super().__init__()
         self._size = size
-        self._pieces = [(start, memoryview(data)) for start, data in sorted(pieces)]
+        self._pieces = pieces
         self._reader = reader
         self._at = 0
 
-    @property
-    def is_one_piece(self) -> bool:
-        """Whether all that is here lies together."""
-        return len(self._pieces) == 1
-
     def extents(self) -> list[tuple[int, int]]:
-        """Where the pieces that are here begin and end."""
-        return [(start, start + len(data)) for start, data in self._pieces]
+        """Where the pieces begin and end."""
+        return [(piece.start, piece.end) for piece in self._pieces]
 
     def readable(self) -> bool:
         return True
@@ -68,15 +77,14 @@ class SparseFile(io.RawIOBase):
 
     def _read(self, start: int, end: int) -> memoryview | bytes:
         parts: list[memoryview | bytes] = []
-        for begin, data in self._pieces:
-            stop = begin + len(data)
-            if stop <= start or begin >= end:
+        for piece in self._pieces:
+            if piece.end <= start or piece.start >= end:
                 continue
-            if begin > start:
-                parts.append(self._reader.read(start, begin))
-                start = begin
-            taken = min(stop, end)
-            parts.append(data[start - begin : taken - begin])
+            if piece.start > start:
+                parts.append(self._reader.read(start, piece.start))
+                start = piece.start
+            taken = min(piece.end, end)
+            parts.append(memoryview(piece.data.result())[start - piece.start : taken - piece.start])
             start = taken
         if start < end:
             parts.append(self._reader.read(start, end))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import lru_cache
 from weakref import WeakSet
@@ -14,12 +14,13 @@ from pipeline.errors import SchemaError
 from pipeline.hub.range_cache import CachedReader, Room
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
-from pipeline.parquet.blocks import SparseFile, merge_ranges
+from pipeline.parquet.blocks import Piece, SparseFile, merge_ranges
 from pipeline.parquet.footer import Footer, RowGroup
 from pipeline.parquet.task import ScanOptions, ScanTask, Task
 from pipeline.storage import FileRef, Meter, RangeReader
 
 _OPEN_FILES = 32
+_QUEUED = 4  # runs that wait for each of the requests at a time: of tiny files, thousands would fit into the budget
 # Row groups that follow each other are this close: the pad between two blocks has 8,320 bytes.
 _GAP_BYTES = 16 << 10
 
@@ -47,11 +48,15 @@ class _Run:
     reader: RangeReader
     fetches: list[Fetch]
     size: int
-    pieces: list[Future[tuple[int, bytes]]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
 
     def open(self) -> SparseFile:
-        """A file to decode the row groups from; waits for its pieces."""
-        return SparseFile(self.fetches[0].task.file.size, [piece.result() for piece in self.pieces], self.reader)
+        """A file to decode the row groups from, while its pieces come."""
+        return SparseFile(self.fetches[0].task.file.size, self.pieces, self.reader)
+
+    def coming(self) -> list[Future[bytes]]:
+        """What is on its way, or came."""
+        return [piece.data for piece in self.pieces]
 
 
 _UNDER_WAY: WeakSet[Readers] = WeakSet()
@@ -119,12 +124,13 @@ def fetch_ahead(
     pool = ThreadPoolExecutor(options.prefetch_requests, thread_name_prefix="fetch")
     runs = _runs(tasks, readers, options)
     upcoming = next(runs, None)
+    most_runs = options.prefetch_requests * _QUEUED
 
-    def fill(most_bytes: int) -> None:
+    def fill(most_bytes: int, after: Sequence[Future[bytes]] = ()) -> None:
         nonlocal upcoming
         held = sum(run.size for run in waiting)
-        while upcoming and (not waiting or 0 < upcoming.size <= most_bytes - held):
-            _start(upcoming, pool, options)
+        while upcoming and (not waiting or 0 < upcoming.size <= most_bytes - held) and len(waiting) < most_runs:
+            _start(upcoming, pool, options, after)
             waiting.append(upcoming)
             held += upcoming.size
             upcoming = next(runs, None)
@@ -132,10 +138,12 @@ def fetch_ahead(
     try:
         # The first rows do not share the network with later ones.
         fill(min(options.block_bytes, options.prefetch_bytes))
+        first = waiting[0].coming() if waiting else []
         while waiting:
             run = waiting.popleft()
+            fill(options.prefetch_bytes, first)
+            first = []
             data = run.open()
-            fill(options.prefetch_bytes)
             for fetch in run.fetches:
                 yield fetch, data
             readers.give_back(run.fetches[0].task.file)
@@ -143,16 +151,19 @@ def fetch_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start(run: _Run, pool: ThreadPoolExecutor, options: ScanOptions) -> None:
-    if run.size:
-        ranges = merge_ranges(
-            (one for fetch in run.fetches for one in fetch.ranges), options.hole_bytes, options.block_bytes
-        )
-        run.pieces = [pool.submit(_fetch, run.reader, start, end) for start, end in ranges]
+def _start(run: _Run, pool: ThreadPoolExecutor, options: ScanOptions, after: Sequence[Future[bytes]]) -> None:
+    if not run.size:
+        return
+    ranges = (one for fetch in run.fetches for one in fetch.ranges)
+    for start, end in merge_ranges(ranges, options.hole_bytes, options.block_bytes):
+        data = pool.submit(_fetch, run.reader, start, end, after)
+        run.pieces.append(Piece(start=start, end=end, data=data))
 
 
-def _fetch(reader: RangeReader, start: int, end: int) -> tuple[int, bytes]:
-    return start, reader.read(start, end)
+def _fetch(reader: RangeReader, start: int, end: int, after: Sequence[Future[bytes]]) -> bytes:
+    """A range, asked for when what it must come `after` is here; that was given to the threads before it."""
+    wait(after)
+    return reader.read(start, end)
 
 
 def _runs(tasks: Iterable[Task], readers: Readers, options: ScanOptions) -> Iterator[_Run]:

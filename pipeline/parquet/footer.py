@@ -28,6 +28,7 @@ from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
 from pipeline.parquet.layout import leaves
 from pipeline.parquet.subset import subset_footer
+from pipeline.parquet.thrift import fields
 from pipeline.storage import FileRef, Meter
 
 _GUESS_BYTES = 64 << 10
@@ -36,6 +37,7 @@ _MAGIC = b"PAR1"
 _SEAL_BYTES = 16
 _PARSED_BYTES = 8 << 20  # of footers, which take 55 MB then
 _LEAST_BYTES = 64 << 10  # what a small value counts as, so that there are few
+_SCHEMA, _NUM_ROWS = 2, 3  # of FileMetaData
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 # Timestamps as INT96, Spark's own form: as nanoseconds those before 1677 or after 2262 would turn into others.
@@ -247,16 +249,40 @@ class _Parsed:
         self._raw = raw
         self.metadata: Any = pq.read_metadata(_as_file(raw))
 
-    @cached_property
+    @property
     def schema(self) -> pa.Schema:
-        return pq.ParquetFile(_as_file(self._raw), metadata=self.metadata, **DECODING).schema_arrow
+        return self._shape.schema
 
-    @cached_property
+    @property
     def columns(self) -> list[tuple[str, str]]:
         """Each Parquet column's path and its top-level column."""
-        return [(plain_path(path), column) for path, column, _ in leaves(self.schema)]
+        return self._shape.columns
+
+    @cached_property
+    def _shape(self) -> _Shape:
+        global _last_shape
+        found, texts = _last_shape, self.metadata.metadata
+        if found is None or not self._raw.startswith(found.begin) or found.texts != texts:
+            schema = pq.ParquetFile(_as_file(self._raw), metadata=self.metadata, **DECODING).schema_arrow
+            before, _ = fields(self._raw, 0, until=_NUM_ROWS)
+            end = before[_SCHEMA].end if _SCHEMA in before else len(self._raw)
+            columns = [(plain_path(path), column) for path, column, _ in leaves(schema)]
+            found = _last_shape = _Shape(begin=self._raw[:end], texts=texts, schema=schema, columns=columns)
+        return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What files of the same columns share: the bytes that describe these (a footer begins with them), and what is made of
+    them and of the file's own texts."""
+
+    begin: bytes
+    texts: Mapping[bytes, bytes] | None
+    schema: pa.Schema
+    columns: list[tuple[str, str]]
+
+
+_last_shape: _Shape | None = None
 _parsed: Recent[bytes, _Parsed] = Recent(_PARSED_BYTES)
 
 

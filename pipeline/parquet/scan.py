@@ -1,9 +1,9 @@
 """Row groups of files -> record batches, in order, fetched ahead of who consumes them.
 
 A footer tells every byte range beforehand. Neighbouring ranges are merged into blocks, across row groups too, and several
-blocks are on their way while a row group is decoded, in a thread of its own, and while the consumer works on what it has. A
-row group larger than the budget is read piece by piece instead. Of columns that were not asked for, only those that are
-smaller than a hole between two wanted ones are fetched.
+blocks are on their way while a row group is decoded, in a thread of its own, and while the consumer works on what it has. A row
+group's first rows are decoded while its last ones come; one that is larger than the budget is read piece by piece instead. Of
+columns that were not asked for, only those that are smaller than a hole between two wanted ones are fetched.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from pipeline.ahead import one_ahead
 from pipeline.errors import CorruptFileError, DatasetError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.blocks import SparseFile
+from pipeline.parquet.decoded import decoded_bytes
 from pipeline.parquet.fetch import Fetch, Readers, fetch_ahead
 from pipeline.parquet.footer import DECODING, one_line
 from pipeline.parquet.task import ScanOptions, ScanTask, Task
 from pipeline.storage import Meter
 
-_PIECE_BYTES = 4 << 20
+# Steps in which a column is read: of pieces that are here, small ones are not copied twice; otherwise each is a request.
+_STEP_BYTES, _REQUEST_BYTES = 64 << 10, 4 << 20
 
 
 def scan(
@@ -76,8 +78,8 @@ def _decoded(
 
 def _decode(fetch: Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa.RecordBatch]:
     task, group = fetch.task, fetch.group
-    row_bytes = max(1, group.num_bytes // max(1, group.rows))
-    rows = max(1, min(options.batch_rows, options.batch_bytes // row_bytes))
+    num_bytes = decoded_bytes(task.footer, group, group.select(fetch.columns))
+    rows = max(1, min(options.batch_rows, options.batch_bytes * max(1, group.rows) // max(1, num_bytes)))
     rows_came = 0
     try:
         metadata = task.footer.metadata()
@@ -85,10 +87,10 @@ def _decode(fetch: Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa
         file = pq.ParquetFile(
             pa.PythonFile(data, mode="r"),
             metadata=metadata,
-            # What is here in one piece is handed over as it is; the rest is read in steps, so that nothing is joined. Arrow's own
-            # threads are not used: one that still holds our bytes when Python ends aborts the program.
+            # What comes in one piece is handed over as it is; the rest is read in steps, so that nothing is joined or waited for
+            # too soon. Arrow's own threads are not used: one that still holds our bytes when Python ends aborts the program.
             pre_buffer=False,
-            buffer_size=0 if data.is_one_piece else _PIECE_BYTES,
+            buffer_size=_buffer_size(data),
             page_checksum_verification=True,  # of pages that carry one: 3.6 GB/s; a flipped bit is a wrong value otherwise
             **DECODING,
         )
@@ -103,6 +105,11 @@ def _decode(fetch: Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa
         raise CorruptFileError(f"{task.file.uri}: row group {group.index} cannot be read ({one_line(err)})") from err
     if rows_came != group.rows:
         raise CorruptFileError(f"{task.file.uri}: row group {group.index} has {rows_came} rows, not {group.rows}")
+
+
+def _buffer_size(data: SparseFile) -> int:
+    pieces = len(data.extents())
+    return 0 if pieces == 1 else _STEP_BYTES if pieces else _REQUEST_BYTES
 
 
 def _names(fetch: Fetch) -> list[str]:

@@ -16,7 +16,7 @@ from pipeline.hub.ranges import file_refs
 from pipeline.hub.resolver import resolve
 from pipeline.parquet.blocks import merge_ranges
 from pipeline.parquet.footer import read_footer, read_footers
-from pipeline.parquet.plan import balance
+from pipeline.parquet.plan import balance, measure
 from pipeline.parquet.scan import scan
 from pipeline.parquet.task import ScanOptions, whole_file
 from pipeline.storage import FileRef, expand
@@ -298,7 +298,7 @@ def test_balanced_runs_hold_every_row_group_once_in_order(sizes, target):
         task = whole_file(FileRef(uri=str(number), size=len(data), content_id=str(number)), footer)
         tasks.append(task)
         groups += [(task.file, group.index, group.size(["x"])) for group in task.groups()]
-    runs = balance(tasks, ["x"], target)
+    runs = balance([measure(task, ["x"]) for task in tasks], target)
     flat = [[(task.file, group.index, group.size(["x"])) for task in run for group in task.groups()] for run in runs]
     assert [one for run in flat for one in run] == groups
     assert all(flat)
