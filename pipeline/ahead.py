@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -18,13 +17,14 @@ def one_ahead(
     Closing it calls `give_up`, which makes the item under way fail soon, and waits for nothing.
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+    upcoming = thread.submit(next, items, None)
     try:
-        upcoming = thread.submit(next, items, None)
         while (found := upcoming.result()) is not None:
             upcoming = thread.submit(next, items, None)
             yield found
     finally:
         give_up()
-        with suppress(RuntimeError):  # at the end of the program no thread takes anything any more
-            thread.submit(items.close)
+        # Nothing is submitted here: whoever leaves us to the garbage collector may be inside another pool's `submit`, which holds
+        # a lock that all pools share.
+        upcoming.add_done_callback(lambda _: items.close())
         thread.shutdown(wait=False)
