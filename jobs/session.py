@@ -44,6 +44,10 @@ def check_java() -> None:
         raise SetupError(f"Spark needs Java {_MIN_JAVA} or newer, and {java!r} is version {version}; {_FIX}")
 
 
+_ALWAYS = {
+    "spark.sql.execution.arrow.maxBytesPerBatch": "16m",
+    "spark.sql.timeType.enabled": "true",  # without it a dataset with a time column can be collected, but not counted
+}
 _LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -103,7 +107,7 @@ def _start(app: str, master: str | None, settings: Mapping[str, str]) -> SparkSe
 
     builder = SparkSession.builder.appName(app)
     builder = builder.master(master) if master else builder
-    for key, value in {"spark.sql.execution.arrow.maxBytesPerBatch": "16m", **settings}.items():
+    for key, value in {**_ALWAYS, **settings}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")

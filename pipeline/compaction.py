@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from pipeline.errors import OptionError
+from pipeline.errors import OptionError, SchemaError
 from pipeline.hub import client
 from pipeline.hub.commit import Change, check_limits, commit
 from pipeline.hub.listing import DataFile, Listing, list_files
@@ -26,7 +26,7 @@ from pipeline.hub.upload import ShardReceipt
 from pipeline.parquet.dataset import scan_as, stored_schema
 from pipeline.parquet.features import Features, features_of, from_yaml
 from pipeline.parquet.footer import Footer, read_footers
-from pipeline.parquet.layout import Kind, Layout, is_padded
+from pipeline.parquet.layout import Kind, Layout, is_padded, leaves
 from pipeline.parquet.task import ScanTask, whole_file
 from pipeline.parquet.writer import FileWriter, SplitWriter
 from pipeline.writing import HubStore
@@ -128,9 +128,29 @@ def _plan(listing: Listing, ref: DatasetRef, token: Secret | None, options: Comp
     check_limits(str(ref), files=len(groups))
     refs = file_refs(snapshot)
     told = from_yaml(snapshot.features) if snapshot.features else None
-    schema = stored_schema(refs, list(told or {}), token)
-    _check_layout(snapshot, read_footers(refs, token))
+    footers = read_footers(refs, token)
+    _check_layout(snapshot, footers)
+    schema = _with_all_columns(stored_schema(refs, list(told or {}), token), snapshot, footers)
     return _Plan(snapshot=snapshot, groups=groups, schema=schema, features=_features(schema, told))
+
+
+def _with_all_columns(schema: pa.Schema, snapshot: Snapshot, footers: Iterable[Footer]) -> pa.Schema:
+    """The schema with every column that any file has. Raises SchemaError for a part of a nested one that it has no place for."""
+    for file, footer in zip(snapshot.files, footers, strict=True):
+        for column in footer.schema():
+            index = schema.get_field_index(column.name)
+            if index < 0:
+                schema = schema.append(column)
+            elif lost := sorted(_paths(column) - _paths(schema.field(index))):
+                raise SchemaError(
+                    f"{snapshot.rows_url}: {lost[0]!r} of {file.path!r} is not in the split's first file, and joined it would be "
+                    "lost; write the split anew with one schema"
+                )
+    return schema
+
+
+def _paths(column: pa.Field) -> set[str]:
+    return {path for path, _, _ in leaves(pa.schema([column]))}
 
 
 def _features(schema: pa.Schema, told: Features | None) -> Features | None:

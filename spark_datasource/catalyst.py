@@ -7,7 +7,7 @@ Spark 2; an expression of another name is passed over, which costs bytes and no 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ _COMPARISONS = {
 }
 _TEXTS = {"StartsWith": "starts_with", "EndsWith": "ends_with", "Contains": "contains"}
 _EPOCH = datetime.date(1970, 1, 1)
+_FIRST_DAY, _LAST_DAY = (datetime.date.min - _EPOCH).days, (datetime.date.max - _EPOCH).days  # that Python has
+_HIDES = ("InMemoryRelation", "LogicalRDD")
+"""What stands for a part of a query that was cached or checkpointed: the relation is read below it too, unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +37,17 @@ class Needs:
     where: str | None
 
 
-def needs_of(result: Any, whole: Any) -> Needs | None:
-    """What the plan of a DataFrame needs of another, classic one that it was made from; `None` when it does not read it."""
+def needs_of(result: Any, whole: Any, *, virtual: Collection[str] = ()) -> Needs | None:
+    """What the plan of a DataFrame needs of another, classic one that it was made from.
+
+    `None` when it does not read it, or where a part of it is cached or checkpointed. Conditions on `virtual` columns are left
+    out.
+    """
     plan = result._jdf.queryExecution().optimizedPlan()  # noqa: SLF001
     table = _items(whole._jdf.queryExecution().analyzed().collectLeaves())[0].table()  # noqa: SLF001
     nodes = list(_nodes(plan))
     leaves = [node for node in nodes if (own := _table(node)) is not None and own.equals(table)]
-    if not leaves:
+    if not leaves or any(_kind(node) in _HIDES for node in nodes):
         return None
     used = {attribute.exprId().toString() for attribute in _items(plan.output())}
     for node in nodes:
@@ -50,7 +57,7 @@ def needs_of(result: Any, whole: Any) -> Needs | None:
     named = [_items(leaf.output()) for leaf in leaves]
     wanted = {attribute.name() for output in named for attribute in output if attribute.exprId().toString() in used}
     above = [node for node in nodes if node not in leaves and any(child.equals(leaves[0]) for child in _children(node))]
-    where = _condition(above[0]) if len(leaves) == len(above) == 1 else None
+    where = _condition(above[0], virtual) if len(leaves) == len(above) == 1 else None
     return Needs(columns=tuple(name for name in columns if name in wanted), where=where)
 
 
@@ -75,17 +82,17 @@ def _table(node: Any) -> Any:
     return node.table() if kind == "DataSourceV2Relation" else None
 
 
-def _condition(node: Any) -> str | None:
-    return _as_sql(node.condition()) if _kind(node) == "Filter" else None
+def _condition(node: Any, virtual: Collection[str]) -> str | None:
+    return _as_sql(node.condition(), virtual) if _kind(node) == "Filter" else None
 
 
-def _as_sql(condition: Any) -> str | None:
+def _as_sql(condition: Any, virtual: Collection[str]) -> str | None:
     """A condition as our own SQL, the parts of an AND that can be told; `None` when nothing can."""
-    kind = _kind(condition)
-    if kind == "And":
-        sides = [side for side in map(_as_sql, _children(condition)) if side]
+    if _kind(condition) == "And":
+        sides = [side for child in _children(condition) if (side := _as_sql(child, virtual))]
         return " AND ".join(f"({side})" for side in sides) or None
-    return _exactly(condition)
+    names = {attribute.name() for attribute in _items(condition.references().toSeq())}
+    return None if names.intersection(virtual) else _exactly(condition)
 
 
 def _exactly(condition: Any) -> str | None:
@@ -105,7 +112,7 @@ def _exactly(condition: Any) -> str | None:
 
 def _comparison(kind: str, children: list[Any]) -> str | None:
     terms = [_column(child) or _literal(child) for child in children]
-    if None in terms:
+    if None in terms or len(terms) < 2:
         return None
     if kind in _COMPARISONS:
         return f"{terms[0]} {_COMPARISONS[kind]} {terms[1]}"
@@ -131,7 +138,8 @@ def _literal(expression: Any) -> str | None:
         text = value.toString()
         return "'" + text.replace("'", "''") + "'" if "\\" not in text else None
     if kind == "date":
-        return f"DATE '{_EPOCH + datetime.timedelta(days=value)}'"
+        is_known = _FIRST_DAY <= value <= _LAST_DAY
+        return f"DATE '{_EPOCH + datetime.timedelta(days=value)}'" if is_known else None
     return str(value).lower() if kind in _COMPARED else None
 
 

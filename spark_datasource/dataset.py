@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 from pyspark.sql.types import StringType, StructField, StructType
 
-from pipeline.errors import SchemaError
+from pipeline.errors import OptionError, RecipeError, SchemaError
 from pipeline.formats.rows import RowSource, open_rows
 from pipeline.hub.any_format import Resolved, resolve_any
 from pipeline.hub.formats import PARQUET
@@ -70,7 +70,7 @@ def open_dataset(options: ReadOptions) -> Dataset:
     options = replace(options, ref=_at_time(options), timestamp=None)
     resolved = _resolve(options)
     snapshots = list(resolved.wanted.values())
-    several = len(snapshots) > 1 or snapshots[0].ref.split != (options.ref.split or snapshots[0].ref.split)
+    several = is_several(options.ref.split)
     pinned = replace(options.ref, revision=snapshots[0].ref.revision)
     source = None if resolved.format == PARQUET else open_rows(resolved, options.token, options.transport)
     arrow, features = (source.schema, source.features) if source else _stored(snapshots, options)
@@ -83,10 +83,26 @@ def open_dataset(options: ReadOptions) -> Dataset:
         about=snapshots[0].rows_url,
         arrow=arrow,
         features=features,
-        predicate=compile_filters(options.filters, options.where, arrow),
+        predicate=_condition(options, arrow, several),
         source=source,
         several=several,
     )
+
+
+def is_several(split: str | None) -> bool:
+    """Whether the option `split` is a pattern or a sum."""
+    return split is not None and any(sign in split for sign in "*?+")
+
+
+def _condition(options: ReadOptions, arrow: pa.Schema, several: bool) -> Predicate | None:
+    try:
+        return compile_filters(options.filters, options.where, arrow)
+    except (OptionError, RecipeError) as err:
+        if several and f"{SPLIT!r}" in str(err):
+            raise OptionError(
+                f"{err}; splits are chosen by the option 'split' ('a+b', 'train*'), or by a filter of the DataFrame"
+            ) from err
+        raise
 
 
 def _stored(snapshots: list[Snapshot], options: ReadOptions) -> tuple[pa.Schema, Features | None]:

@@ -6,6 +6,7 @@ Spark 4.1 to 4.3 must not be told of filters by itself (source.py says why), so 
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -13,12 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import types
 
 from pipeline.errors import OptionError, RecipeError
 from pipeline.parquet.dataset import top_column
 from pipeline.predicate import Predicate, filter_batch, parse_predicate
 from spark_datasource.option_values import literal
 
+_MOST_CHARACTERS = 100_000
+_ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)\Z")
 _EXPECTED = 'a list such as [("score", ">", 0.9)], or a list of such lists, one of which must hold'
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -64,6 +68,10 @@ def compile_filters(filters: Filters | None, where: str | None, schema: pa.Schem
     Raises OptionError for `filters` and RecipeError for a `where` that do not fit the columns.
     """
     if where is not None:
+        if len(where) > _MOST_CHARACTERS:
+            raise OptionError(
+                f"option 'where' has {len(where)} characters; expected {_MOST_CHARACTERS} at most; join a table of the values"
+            )
         return parse_predicate(where, schema, "where")
     if filters is None:
         return None
@@ -99,8 +107,26 @@ def _compile(one: Comparison, schema: pa.Schema) -> pc.Expression:
         )
     path = one.column[len(top) + 1 :]
     column = pc.field(top, *path.split(".")) if path else pc.field(top)
-    value = list(one.value) if isinstance(one.value, tuple) else one.value
-    return _OPERATORS[one.operator](column, value)
+    kind = schema.field(top).type
+    try:
+        for name in path.split(".") if path else ():
+            kind = kind.field(name).type
+        value = [_value(each, kind) for each in one.value] if isinstance(one.value, tuple) else _value(one.value, kind)
+        return _OPERATORS[one.operator](column, value)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, KeyError, AttributeError) as err:
+        reason = str(err).replace("\n", " ")[:200]
+        raise OptionError(
+            f"option 'filters' cannot compare {one.column!r}, which is {kind}, with {one.value!r:.80}: {reason}"
+        ) from err
+
+
+def _value(value: Any, kind: pa.DataType) -> Any:
+    """A literal as what it is compared with: JSON has no dates and times, so they come as text. Without a zone they are UTC."""
+    if not types.is_temporal(kind) or not isinstance(value, str):
+        return pa.scalar(value)
+    if types.is_timestamp(kind) and kind.tz and not _ZONE.search(value):
+        value += "Z" if ":" in value else "T00:00:00Z"
+    return pa.scalar(value).cast(kind)
 
 
 def _try(predicate: Predicate, schema: pa.Schema) -> None:

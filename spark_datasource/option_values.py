@@ -79,7 +79,7 @@ def literal(text: str, expected: str) -> Any:
     """A value as JSON, or as Python writes it. Nothing is run."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return ast.literal_eval(text.strip())
@@ -96,7 +96,7 @@ def features(text: str) -> Features:
         text = path.read_text()
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(_FEATURES) from None
     if not isinstance(found, dict):
         raise ValueError(_FEATURES)  # noqa: TRY004 - its caller turns it into an OptionError

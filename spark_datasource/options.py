@@ -48,7 +48,9 @@ _WHAT = (
         meaning="columns to read: `a,b` or a JSON list, parts of nested ones by path (`image.path`); no others are fetched",
     ),
     Option(
-        name="where", default="all rows", meaning="SQL condition on a row; row groups that it rules out are not fetched"
+        name="where",
+        default="all rows",
+        meaning="SQL condition on a row (times without a zone are UTC); row groups that it rules out are not fetched",
     ),
     Option(
         name="filters",

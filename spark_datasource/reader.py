@@ -6,7 +6,7 @@ Of Parquet a task is a run of row groups; of other formats it is files, or parts
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from pipeline.predicate import Predicate, filter_batch
 from pipeline.sizes import format_bytes
 from pipeline.storage import FileRef
 from spark_datasource.dataset import SPLIT, Dataset
-from spark_datasource.schemas import arrow_schema
+from spark_datasource.schemas import arrow_schema, as_declared
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class HuggingFaceReader(DataSourceReader):
     def __init__(self, dataset: Dataset, schema: StructType) -> None:
         self._dataset = dataset
         self._schema = schema
+        self._seen: pa.Schema | None = None
 
     def partitions(self) -> Sequence[InputPartition]:
         snapshots = self._dataset.splits()
@@ -72,7 +73,8 @@ class HuggingFaceReader(DataSourceReader):
         for batch in self._rows(partition):
             found = _with_split(batch, partition.split) if dataset.several else batch
             same = found.schema.equals(wanted)
-            yield found if same else conform(found, wanted, dataset.about, truncate_ns=truncate_ns)
+            plain = found if same else conform(found, wanted, dataset.about, truncate_ns=truncate_ns)
+            yield as_declared(plain, self._schema, dataset.about)
 
     def _plan_parquet(self, snapshots: Sequence[Snapshot]) -> list[Part]:
         options, read = self._dataset.options, self._read_schema()
@@ -80,10 +82,13 @@ class HuggingFaceReader(DataSourceReader):
         files = [(one.ref.split or "", file) for one in snapshots for file in file_refs(one, options.transport)]
         footers = read_footers([file for _, file in files], options.token)
         tasks: dict[str, list[SizedTask]] = {}
+        unread: dict[str, str] = {}
         for (split, file), footer in zip(files, footers, strict=True):
+            unread.update(dict.fromkeys(self._unknown(footer.schema()), file.uri))
             tasks.setdefault(split, []).append(measure(self._matching(whole_file(file, footer), read), columns))
         sizes = sum(task.size for found in tasks.values() for task in found)
         self._hint(sizes)
+        self._tell_unread(unread)
         wanted = -(-(sizes + _OPEN_BYTES * len(files)) // _PARTITIONS)
         target = min(options.partition_bytes, max(_MIN_PARTITION_BYTES, wanted))
         runs = ((split, run) for split, found in tasks.items() for run in balance(found, target, _OPEN_BYTES))
@@ -139,6 +144,27 @@ class HuggingFaceReader(DataSourceReader):
         for name in missing:
             if name not in known:
                 raise SchemaError(f"{dataset.about}: no column {name!r}; it has {', '.join(map(repr, known))}")
+
+    def _unknown(self, schema: pa.Schema) -> set[str]:
+        """The columns of a file that the dataset's schema, and the user's own, do not have."""
+        if schema is self._seen:
+            return set()
+        self._seen = schema
+        return set(schema.names).difference(self._dataset.arrow.names, self._schema.names)
+
+    def _tell_unread(self, unread: Mapping[str, str]) -> None:
+        """The schema is the first file's, with what the card adds: say once what that leaves out."""
+        about = self._dataset.about
+        if not unread or self._dataset.options.columns is not None or f"{about} unread" in _hinted:
+            return
+        _hinted.add(f"{about} unread")
+        name, uri = next(iter(unread.items()))
+        log.warning(
+            "%s: column %r of %s is in neither the first file nor the card, and is not read; name it with .schema(...)",
+            about,
+            name,
+            uri,
+        )
 
     def _hint(self, num_bytes: int) -> None:
         """Spark prunes no columns of Python data sources: say so once where it costs much."""

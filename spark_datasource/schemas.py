@@ -132,6 +132,36 @@ def arrow_schema(schema: StructType) -> pa.Schema:
     return pa.schema([pa.field(column.name, plain_type(column.type)) for column in found])
 
 
+def as_declared(batch: pa.RecordBatch, schema: StructType, about: str) -> pa.RecordBatch:
+    """A batch of `arrow_schema(schema)` as Spark compares it with a schema of the user's own, in which some may not be null.
+
+    Raises SchemaError naming the column that has a null where the schema says it has none.
+    """
+    declared = to_arrow_schema(schema, timezone="UTC")
+    if batch.schema.equals(declared):
+        return batch
+    columns = []
+    for column, field in zip(batch.columns, declared, strict=True):
+        if _has_undeclared_null(column, field):
+            raise SchemaError(
+                f"{about}: column {field.name!r} has nulls, and .schema(...) says that it has none; let it be nullable"
+            )
+        columns.append(column.cast(field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=declared)
+
+
+def _has_undeclared_null(array: Any, field: pa.Field) -> bool:
+    if not field.nullable and array.null_count:
+        return True
+    kind = field.type
+    if types.is_struct(kind):
+        there = array.filter(array.is_valid())
+        return any(_has_undeclared_null(there.field(i), kind.field(i)) for i in range(kind.num_fields))
+    if types.is_map(kind):
+        return _has_undeclared_null(array.items, kind.item_field)
+    return is_list(kind) and _has_undeclared_null(array.flatten(), kind.value_field)
+
+
 def _plain(kind: Any) -> Any:
     """A Spark type as Arrow takes it: everything nullable (an empty array has elements of `not null` void), text as text."""
     if isinstance(kind, StructType):

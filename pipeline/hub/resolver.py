@@ -84,7 +84,9 @@ def wanted_config(
     listing: Listing, ref: DatasetRef, *, data_files: DataFiles | None = None, data_dir: str | None = None
 ) -> tuple[ConfigEntry, bool]:
     """The config that a ref and its options mean, and whether the options say which files instead of the card."""
-    if ref.path:
+    if ref.path and data_files is None and not data_dir and any(file.path == ref.path for file in listing.files):
+        data_files = [escape_pattern(ref.path)]
+    elif ref.path:
         data_dir = f"{ref.path}/{data_dir}" if data_dir else ref.path
     asked = data_files is not None or bool(data_dir)
     config = pick_config(listing, ref.config, needed=not asked)

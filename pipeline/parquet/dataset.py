@@ -27,19 +27,29 @@ _FIRST = 16
 
 
 def stored_schema(files: Sequence[FileRef], known: Sequence[str], token: Secret | None) -> pa.Schema:
-    """The schema of a split's first file, and after it the `known` columns (or paths) that only other files have."""
+    """The schema of a split's first file, and after it the `known` columns (or paths) that only other files have.
+
+    A column that is null throughout in the first file has the type that the first other file knows.
+    """
     arrow = read_footers(files[:_FIRST], token)[0].schema()  # as many as cost the time of one
     wanted = dict.fromkeys(top_column(arrow, name) or name for name in known)
     missing = [name for name in wanted if arrow.get_field_index(name) < 0]
+    missing += [field.name for field in arrow if types.is_null(field.type)]
     for start in range(1, len(files), _AT_ONCE) if missing else ():
         for footer in read_footers(files[start : start + _AT_ONCE], token):
             other = footer.schema()
-            for name in [name for name in missing if other.get_field_index(name) >= 0]:
-                arrow = arrow.append(other.field(name))
+            for name in [name for name in missing if _tells(other, name)]:
+                place = arrow.get_field_index(name)
+                field = other.field(name)
+                arrow = arrow.append(field) if place < 0 else arrow.set(place, field)
                 missing.remove(name)
         if not missing:
             break
     return arrow
+
+
+def _tells(schema: pa.Schema, name: str) -> bool:
+    return schema.get_field_index(name) >= 0 and not types.is_null(schema.field(name).type)
 
 
 def choose(schema: pa.Schema, columns: Sequence[str], about: str) -> pa.Schema:

@@ -236,6 +236,28 @@ def test_files_of_other_columns_become_one_as_they_are_read(put, repo, parquet_b
     assert list_files(ref, TOKEN).commit == head
 
 
+def test_a_column_that_only_later_files_have_is_not_lost(put, repo, parquet_bytes):
+    """It is there for all rows after it, also where no card names it; a part of a nested one is said, and nothing done."""
+    files = {
+        "train-0.parquet": parquet_bytes({"a": [1]}),
+        "train-1.parquet": parquet_bytes({"a": [2], "b": ["precious"]}),
+    }
+    ref = put(repo, files)
+    compact_split(ref, TOKEN, LARGE)
+    assert rows(ref) == [{"a": 1, "b": None}, {"a": 2, "b": "precious"}]
+    ref = put(
+        f"{repo}-nested",
+        {
+            "train-0.parquet": parquet_bytes({"s": [{"u": 1}]}),
+            "train-1.parquet": parquet_bytes({"s": [{"u": 2, "v": 3}]}),
+        },
+    )
+    head = list_files(ref, TOKEN).commit
+    with pytest.raises(SchemaError, match=r"'s\.v' of 'train-1\.parquet' is not in the split's first file"):
+        compact_split(ref, TOKEN, LARGE)
+    assert list_files(ref, TOKEN).commit == head
+
+
 def test_what_cannot_be_compacted_is_one_line(appended, put, parquet_bytes):
     """A bucket, a tag, blocks, a split that is not there, sizes that are none."""
     with pytest.raises(OptionError, match="is a bucket"):

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
+from pyspark.sql import types as t
+from pyspark.sql.pandas.types import to_arrow_schema
 
-from pipeline.errors import NotFoundError, OptionError, RecipeError
+from pipeline.errors import NotFoundError, OptionError, RecipeError, SchemaError
 from spark_datasource.dataset import open_dataset
 from spark_datasource.filters import compile_filters, parse_filters
 from spark_datasource.read_options import parse_read
@@ -64,6 +66,8 @@ def read(repo, schema=None, **options):
         ({"filters": '[[("id", "==", 3)], [("id", "=", 300), ("label", "==", "cat")]]'}, [3, 300]),
         ({"filters": '[("id", "in", [5, 399, 5000]), ("label", "!=", "nope")]'}, [399]),
         ({"filters": '[("meta.score", "<", 0.005)]'}, [0, 1]),
+        ({"filters": '[("day", "==", "2026-01-02"), ("id", "<", 12)]'}, [10, 11]),
+        ({"filters": '[("day", "in", ["2026-01-01", "2026-02-09"]), ("id", ">", 7)]'}, [8, 9, *range(390, 400)]),
         ({"where": "id BETWEEN 10 AND 12"}, [10, 11, 12]),
         ({"where": "day = DATE '2026-01-02' AND label = 'dog'"}, [10, 13, 16, 19]),
         ({"where": "meta.score >= 0.9975"}, [399]),
@@ -123,6 +127,10 @@ def test_filters_mean_what_they_mean_to_pyarrow(filters):
         ({"filters": '[("id", "in", 5)]'}, OptionError, "'in' takes a list of values"),
         ({"filters": '[("idd", ">", 5)]'}, OptionError, "names column 'idd'; the dataset has 'id', 'day'"),
         ({"filters": '[("id", ">", "x")]'}, OptionError, "option 'filters' does not fit the columns"),
+        ({"filters": '[("day", ">", "soon")]'}, OptionError, "cannot compare 'day', which is date32[day], with 'soon'"),
+        ({"filters": "[" * 100_000}, OptionError, "option 'filters' must be a list such as"),
+        ({"filters": f'[("id", "<", {10**23})]'}, OptionError, "cannot compare 'id', which is int32"),
+        ({"where": " OR ".join(["id = 1"] * 20_000)}, OptionError, "characters; expected 100000 at most"),
         ({"filters": "[__import__('os').getcwd()]"}, OptionError, "option 'filters' must be a list such as"),
         ({"where": "idd > 5"}, RecipeError, "idd"),
         ({"where": "id >"}, RecipeError, "where"),
@@ -167,6 +175,51 @@ def test_a_wide_read_is_told_of_once(hub, put_wide, caplog):
         "every query of this DataFrame reads all 12 columns (1.0 kB); name those that you need with the option "
         "'columns' or .schema(...), and rows with 'where'"
     ]
+
+
+def test_a_schema_may_say_that_there_are_no_nulls(hub, sorted_repo):
+    """A schema of the user's own with `not null` is honoured where it is true, at any depth, and refused where it is not."""
+    said = t.StructType(
+        [
+            t.StructField("id", t.LongType(), nullable=False),
+            t.StructField("meta", t.StructType([t.StructField("tags", t.ArrayType(t.StringType(), False), False)])),
+        ]
+    )
+    found = read(sorted_repo, said)
+    assert found.schema.equals(to_arrow_schema(said, timezone="UTC"))
+    assert found["meta"][7].as_py() == {"tags": ["7"]}
+    with pytest.raises(SchemaError, match="column 'label' has nulls, and"):
+        read(sorted_repo, t.StructType([t.StructField("label", t.StringType(), nullable=False)]))
+
+
+def test_a_column_that_is_left_out_is_told_of_once(hub, repo, caplog):
+    """What only a later file has, and no card: said with its file, and read when named. A null column learns its type."""
+    put(repo, {"a": [1], "n": pa.nulls(1)}, {"a": [2], "n": ["x"], "late": [3]})
+    with caplog.at_level(logging.WARNING, "spark_datasource.reader"):
+        for _ in range(2):
+            assert read(repo).to_pydict() == {"a": [1, 2], "n": [None, "x"]}
+        schema = t.StructType([t.StructField("late", t.LongType())])
+        assert read(repo, schema).to_pydict() == {"late": [None, 3]}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert "column 'late' of hf://" in said[0]
+    assert "train-1.parquet is in neither the first file nor the card" in said[0]
+
+
+def put(repo, *tables):
+    """Commit tables as the files of `train`."""
+    import io
+
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi(token="hf_any")
+    api.create_repo(repo, repo_type="dataset")
+    files = []
+    for number, table in enumerate(tables):
+        sink = io.BytesIO()
+        pq.write_table(pa.table(table), sink)
+        files.append(CommitOperationAdd(f"train-{number}.parquet", sink.getvalue()))
+    api.create_commit(repo, files, commit_message="put", repo_type="dataset")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ def dataset():
             "id": range(ROWS),
             "day": [datetime.date(2026, 1, 1) + datetime.timedelta(days=i // 100) for i in range(ROWS)],
             "text": [None if i % 7 == 0 else f"it's {i % 10}" for i in range(ROWS)],
+            "flag": [i % 2 == 0 for i in range(ROWS)],
             "score": [float("nan") if i % 5 == 0 else i / ROWS for i in range(ROWS)],
             "blob": [rng.randbytes(1000) for _ in range(ROWS)],
             "meta": [{"n": i, "rest": rng.randbytes(200)} for i in range(ROWS)],
@@ -58,6 +59,9 @@ QUERIES = {
         90_000,
     ),
     "a subquery": (lambda df: df.where(f.col("id") > 1990).select((f.col("id") + 1).alias("n")).distinct(), 60_000),
+    "a flag": (lambda df: df.where("flag AND NOT (flag = false) AND id < 20").select("id"), 80_000),
+    "a date that Python has not": (lambda df: df.where("day < date'+12000-01-01' AND id < 9").select("id"), 80_000),
+    "more than it needs": (lambda df: df.withColumn("y", df["text"]).select("text", "id").select("id"), 4_000_000),
     "all of it": (lambda df: df.where("id >= 1900"), 600_000),
 }
 
@@ -87,3 +91,24 @@ def test_sql_is_a_query_too(spark, hub, dataset):
     hub.reset_counts()
     assert load_pruned(spark, dataset, query).collect() == [(899,)]
     assert hub.bytes_sent()["cdn"] < 60_000
+
+
+def test_what_is_cached_or_checkpointed_is_read_whole(spark, hub, dataset):
+    """Such a part hides what it reads of the dataset: no condition of another part is handed to the reader."""
+    query = lambda df: df.where("id < 5").select("id").localCheckpoint().union(df.where("id > 1995").select("id"))  # noqa: E731
+    assert sorted(row["id"] for row in load_pruned(spark, dataset, query).collect()) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        *range(1996, 2000),
+    ]
+
+
+def test_a_revision_in_the_path_and_several_splits_are_kept(spark, hub, dataset):
+    """`ns/name@main` is pinned once for both readings; a condition on the column that tells the split is Spark's."""
+    count = lambda df: df.groupBy().count()  # noqa: E731
+    assert load_pruned(spark, f"hf://datasets/{dataset}@main", count).collect() == [(ROWS,)]
+    query = lambda df: df.where("split = 'train' AND id < 3").select("id")  # noqa: E731
+    assert load_pruned(spark, dataset, query, split="*").count() == 3

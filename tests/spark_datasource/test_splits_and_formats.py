@@ -83,6 +83,17 @@ def test_a_split_whose_name_starts_alike_is_another(splits):
         read(splits, split="val*")
 
 
+def test_a_condition_on_the_split_says_where_splits_are_chosen(splits):
+    """The column that tells the split is not the files', so `where` cannot name it."""
+    with pytest.raises(OptionError, match="splits are chosen by the option 'split'"):
+        read(splits, split="*", where="split = 'test'")
+
+
+def test_a_path_of_one_file_reads_that_file(splits):
+    """As an address copied from the Hub has it."""
+    assert read(f"hf://datasets/{splits}/data/test-00000-of-00001.parquet").to_pydict() == {"x": [4, 5]}
+
+
 def test_a_column_named_split_is_not_overwritten(put, repo):
     """A dataset with such a column is read split by split."""
     put(repo, {"train.parquet": pa.table({"split": ["a"]}), "test.parquet": pa.table({"split": ["b"]})})
