@@ -1,7 +1,7 @@
 """The generated parts of README.md: `make docs` writes them, a test checks that they are as written.
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a table of options, the recipe's keys, or the
-`--help` of a command.
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a table of options or types, the recipe's keys, or
+the `--help` of a command.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jobs.cli import main
 from pipeline import predicate
 from pipeline.mix.recipe import RECIPE_KEYS
 from spark_datasource.options import READ_OPTIONS, STREAM_READ_OPTIONS, STREAM_WRITE_OPTIONS, WRITE_OPTIONS
+from spark_datasource.type_table import TYPE_TABLE
 
 README = Path(__file__).parent.parent / "README.md"
 _PART = re.compile(r"(<!-- generated: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -37,6 +38,9 @@ def _part(name: str) -> str:
         lists = {"read": READ_OPTIONS, "write": WRITE_OPTIONS}
         options = (lists | {"read-stream": STREAM_READ_OPTIONS, "write-stream": STREAM_WRITE_OPTIONS})[argument]
         return _table(("option", "default", "meaning"), [(f"`{o.name}`", o.default, o.meaning) for o in options])
+    if kind == "types":
+        found = [(row.arrow, row.huggingface, row.spark or "", row.note) for row in TYPE_TABLE]
+        return _table(("Arrow", "Hugging Face", "Spark", "values"), found)
     rows = [(f"`{k.name}`", k.type, k.default, k.meaning, f"`{k.example}`") for k in RECIPE_KEYS if k.scope == argument]
     return _table(("key", "type", "default", "meaning", "example"), rows)
 
