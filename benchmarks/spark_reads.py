@@ -18,6 +18,7 @@ COLUMNS = {
     "native": "Spark's Parquet reader, local disk",
     "bare": "its Python API alone, local disk",
     "ours": "ours",
+    "kept": "ours, ranges kept on disk",
     "peer": "pyspark_huggingface",
 }
 
@@ -102,6 +103,7 @@ def full_scan(bench: Bench) -> Iterator[Figure]:
         "native": Read(reader="native", source=str(table.folder)),
         "bare": Read(reader="bare", source=str(table.folder)),
         "ours": Read(reader="ours", source=table.repo),
+        "kept": Read(reader="ours", source=table.repo, options={"cache_bytes": "20g"}),
         "peer": Read(reader="peer", source=table.repo),
     }
     yield _against_native(f"full scan, {table.file_bytes / 1e6:.0f} MB in 8 files", 1.5, bench.alternate(reads))

@@ -25,11 +25,6 @@ def whole_or_none(text: str) -> int | None:
     return _at_least(text, 0, " (0 for no limit)") or None
 
 
-def natural(text: str) -> int:
-    """A number that may be 0."""
-    return _at_least(text, 0, "")
-
-
 def boolean(text: str) -> bool:
     """`true` or `false`, in any case."""
     if text.strip().lower() not in ("true", "false"):
@@ -44,6 +39,11 @@ def size(text: str) -> int:
         if value := int(found[1]) << 10 * power:
             return value
     return parse_bytes(text)
+
+
+def size_or_zero(text: str) -> int:
+    """Bytes, or none."""
+    return 0 if text.strip() == "0" else size(text)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -93,10 +93,10 @@ def _read(options: Mapping[str, str], given: Mapping[str, str]) -> ReadOptions:
 
 def _scan_options(given: Mapping[str, str]) -> ScanOptions:
     parsers: dict[str, Any] = {
-        "prefetch_bytes": values.size,
+        "prefetch_bytes": values.size_or_zero,
         "prefetch_requests": values.whole,
         "block_bytes": values.size,
-        "cache_bytes": values.natural,
+        "cache_bytes": values.size_or_zero,
     }
     return ScanOptions(**{name: parse_value(given, name, parse) for name, parse in parsers.items() if name in given})
 
