@@ -262,4 +262,4 @@ def test_what_travels_to_every_task_does_not_grow_with_the_dataset(hub, repo):
     add([0])
     one = pickled()
     add(range(1, 200))
-    assert pickled() == one < 10_000
+    assert pickled() < one + 200 < 10_000  # the same text may be one object or two
