@@ -1,5 +1,6 @@
 """Files of one split that differ: read as the first one says, or an error with file, column and what to do."""
 
+import hashlib
 import io
 
 import pyarrow as pa
@@ -123,3 +124,14 @@ def test_a_split_of_no_rows_has_its_columns(put):
     options = put(pa.table({"x": pa.array([], pa.list_(pa.uint8()))}))
     assert read(options) == []
     assert HuggingFaceDataSource(options).schema().simpleString() == "struct<x:array<smallint>>"
+
+
+@pytest.mark.long
+def test_a_row_of_300_mb_is_read_among_small_ones(put):
+    """It comes alone in its batch, whole, with its neighbours in theirs."""
+    large = bytes(range(256)) * (300_000_000 // 256)
+    table = pa.table({"id": [1, 2, 3], "data": [b"a", large, b"c"]})
+    found = {row["id"]: row["data"] for row in read(put(table))}
+    assert found[1] == b"a"
+    assert found[3] == b"c"
+    assert hashlib.blake2b(found[2]).digest() == hashlib.blake2b(large).digest()
