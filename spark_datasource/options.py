@@ -125,7 +125,11 @@ _LAYOUT = (
         default="from the columns",
         meaning='Hugging Face features as JSON, `{"image": {"_type": "Image"}}`, or the path of a `.json` file',
     ),
-    Option(name="mergeSchema", default="`false`", meaning="let an append add columns, or leave some out"),
+    Option(
+        name="mergeSchema",
+        default="`false`",
+        meaning="let a write add columns to the config, or an append leave some out",
+    ),
     Option(name="private", default="the Hub's", meaning="make the repo private if it is created"),
     Option(name="commit_message", default="what was written", meaning="title of the commit"),
     Option(name="commit_description", default="none", meaning="text of the commit"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from pyspark.sql.types import (
 
 from pipeline.errors import SchemaError
 from pipeline.parquet.casts import is_list
+from pipeline.parquet.feature_meaning import is_plain
 from pipeline.parquet.features import Features, feature_of_type, misfit
 from pipeline.parquet.writer import check_writable
 from spark_datasource.schemas import FEATURE_KEY, MICROS, arrow_schema
@@ -110,7 +112,22 @@ def _twice(names: Sequence[str]) -> str | None:
     return next((name for name in names if names.count(name) > 1), None)
 
 
-def written_features(schema: StructType, arrow: pa.Schema, given: Features | None) -> Features | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFeatures:
+    """The features of a DataFrame's columns, without those whose type has none.
+
+    `said` are the columns whose feature an option gave, or a read of another dataset where it is more than their type.
+    """
+
+    columns: Features
+    said: frozenset[str] = frozenset()
+
+    def whole(self, names: Sequence[str]) -> Features | None:
+        """The features of these columns, `None` when one has none: then nothing is claimed about any."""
+        return {name: self.columns[name] for name in names} if all(name in self.columns for name in names) else None
+
+
+def own_features(schema: StructType, arrow: pa.Schema, given: Features | None) -> OwnFeatures:
     """The features of a written schema: the given ones first, then those that came along, then what the types say.
 
     Raises SchemaError for a feature of a column that is not there, or whose values are no such thing.
@@ -122,17 +139,21 @@ def written_features(schema: StructType, arrow: pa.Schema, given: Features | Non
             )
         if wrong := misfit(feature, arrow.field(name).type):
             raise SchemaError(f"option 'features': column {name!r} {wrong}")
-    found: Features = {}
-    for spark_field, column in zip(schema.fields, arrow, strict=True):
-        feature = (given or {}).get(column.name) or _carried(spark_field, column.type)
-        if feature is None:
-            return None
-        found[column.name] = feature
-    return found
+    found: Features = dict(given or {})
+    carried = {
+        column.name: feature
+        for spark_field, column in zip(schema.fields, arrow, strict=True)
+        if column.name not in found and (feature := _carried(spark_field, column.type)) is not None
+    }
+    said = {*found, *(name for name, feature in carried.items() if not is_plain(feature))}
+    found |= carried
+    types_say = {column.name: feature_of_type(column.type) for column in arrow if column.name not in found}
+    found |= {name: feature for name, feature in types_say.items() if feature is not None}
+    return OwnFeatures(columns=found, said=frozenset(said))
 
 
 def _carried(column: StructField, kind: pa.DataType) -> Any:
-    """The feature that came along with a column, where its values still are that, or what its type says."""
+    """The feature that came along with a column, where its values still are that."""
     carried = (column.metadata or {}).get(FEATURE_KEY)
     feature = json.loads(carried) if carried else None
-    return feature_of_type(kind) if feature is None or misfit(feature, kind) else feature
+    return None if feature is None or misfit(feature, kind) else feature

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.errors import ConflictError, NotFoundError, OptionError, SchemaError
 from pipeline.hub.card import Card, ConfigEntry, SplitInfo, update_config, update_info, update_section
+from pipeline.hub.card_features import merge_features
 from pipeline.hub.commit import Change
 from pipeline.hub.listing import DataFile, Listing
 from pipeline.hub.patterns import escape_pattern
@@ -159,15 +160,13 @@ def check_unchanged(listing: Listing, config: str, split: str, planned: Sequence
 
 
 def _features(listing: Listing, write: SplitWrite) -> Sequence[Any] | None:
-    """The config's features: those written, after those of columns that only its other rows have; a card has one list for all."""
+    """The config's features: those that its other rows have, and those of columns that are new."""
     splits = config_splits(listing, write.config)
     others = [one for one, files in splits.items() if files and (one != write.split or write.mode is Mode.APPEND)]
     info = listing.card.info(write.config)
-    if write.features is None or not others or not info:
+    if not others or not info or not info.get("features"):
         return write.features
-    written = {one["name"]: one for one in write.features}
-    old = {one["name"]: written.get(one["name"], one) for one in info.get("features") or ()}
-    return list((old | written).values())
+    return merge_features(info["features"], write.features, config=write.config)
 
 
 def _elsewhere(listing: Listing, write: SplitWrite) -> Iterator[tuple[ConfigEntry, str, tuple[DataFile, ...]]]:

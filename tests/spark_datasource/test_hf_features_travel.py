@@ -14,7 +14,7 @@ from pyspark.sql import types as t
 
 from pipeline.errors import SchemaError
 from spark_datasource.source import HuggingFaceDataSource
-from spark_datasource.written import written_features, written_schema
+from spark_datasource.written import own_features, written_schema
 
 MEDIA = {"bytes": b"\x89not decoded", "path": "a.bin"}
 FEATURES = {
@@ -170,7 +170,7 @@ def test_a_feature_that_a_column_cannot_be_is_refused(feature, kind, said):
     """Before anything is written, with the column and what would fit: `datasets` could not load it."""
     schema = t.StructType().add("x", kind)
     with pytest.raises(SchemaError) as caught:
-        written_features(schema, written_schema(schema), {"x": feature})
+        own_features(schema, written_schema(schema), {"x": feature})
     assert said in str(caught.value)
     assert str(caught.value).startswith("option 'features': column 'x'")
 
@@ -191,14 +191,14 @@ def test_a_feature_that_a_column_cannot_be_is_refused(feature, kind, said):
 def test_a_feature_that_a_column_can_be_is_taken(feature, kind):
     """As it was given."""
     schema = t.StructType().add("x", kind)
-    assert written_features(schema, written_schema(schema), {"x": feature}) == {"x": feature}
+    assert own_features(schema, written_schema(schema), {"x": feature}).columns == {"x": feature}
 
 
 def test_a_column_that_was_made_into_something_else_loses_its_feature():
     """The metadata of a ClassLabel stays with a column that became text or a list: then the type tells."""
     label = {"huggingface": json.dumps({"_type": "Image"})}
     schema = t.StructType([t.StructField("x", t.LongType(), metadata=label)])
-    assert written_features(schema, written_schema(schema), None) == {"x": {"dtype": "int64", "_type": "Value"}}
+    assert own_features(schema, written_schema(schema), None).columns == {"x": {"dtype": "int64", "_type": "Value"}}
 
 
 def test_a_struct_of_lists_in_an_old_card_is_one(hub, repo):

@@ -111,7 +111,7 @@ def plain(value, kind):
     if isinstance(kind, t.MapType):
         pairs = value.items() if isinstance(value, dict) else value
         pairs = [tuple(pair.values()) if isinstance(pair, dict) else pair for pair in pairs]
-        return sorted((key, repr(plain(one, kind.valueType))) for key, one in pairs)
+        return sorted(((key, plain(one, kind.valueType)) for key, one in pairs), key=lambda pair: pair[0])
     if isinstance(kind, t.TimestampType):
         return value.astimezone(UTC).replace(tzinfo=None)  # Spark's are in the zone of this process
     if isinstance(kind, t.DayTimeIntervalType) and isinstance(value, datetime.timedelta):
