@@ -8,6 +8,7 @@ but deduplicated bytes. One session per process, for hf_xet's objects neither pi
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.errors import AccessError, DatasetError, TransferError
+from pipeline.errors import AccessError, DatasetError, SetupError, TransferError
 from pipeline.hub import client
 from pipeline.hub.repo import DatasetRef, Secret
 from pipeline.hub.xet import TOKEN_FIELDS
@@ -31,6 +32,7 @@ _UPLOADS_IN_FLIGHT = 2
 _WAITING_BYTES = 32 << 20
 _STALLED_S = 10.0
 _LOOK_AGAIN_S = 0.005
+_REFUSED = re.compile(r"HTTP status client error \((401|403)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +149,11 @@ class Upload:
 
     def open(self, path: str) -> UploadStream:
         """Start the upload of one file; `path` is its place in the repo."""
-        stream = UploadStream(path, self._commit.start_upload_stream(name=path), self._submit)
+        try:
+            begun = self._commit.start_upload_stream(name=path)
+        except Exception as err:
+            raise translate(err, path) from err
+        stream = UploadStream(path, begun, self._submit)
         self._streams.append(stream)
         return stream
 
@@ -172,7 +178,7 @@ class Upload:
     def finish(self) -> list[StoredFile]:
         """Wait until all is stored; the files in the order they were opened.
 
-        Raises TransferError or AccessError.
+        Raises TransferError, AccessError, or SetupError.
         """
         commit, self._commit = self._commit, None
         self._sender.shutdown()
@@ -222,14 +228,22 @@ def _stored(path: str, upload: Any) -> StoredFile:
 
 
 def translate(err: Exception, about: str) -> DatasetError:
-    """hf_xet's error as ours. Its types say little (RuntimeError), so the class comes from the few that do."""
+    """hf_xet's error as ours. Its types say little (RuntimeError), so the class comes from the few that do.
+
+    A status is in the text only; an OSError that is no ConnectionError is about the folder where it keeps what is on its way.
+    """
     from hf_xet import XetAuthenticationError
 
     reason = str(err).replace("\n", " ")[:300]
     if isinstance(err, DatasetError):
         return err
-    if isinstance(err, (XetAuthenticationError, PermissionError)):
+    if isinstance(err, (XetAuthenticationError, PermissionError)) or _REFUSED.search(reason):
         return AccessError(f"{about}: the Hub refused the upload ({reason}); give a token with write access")
+    if isinstance(err, OSError) and not isinstance(err, (ConnectionError, TimeoutError)):
+        return SetupError(
+            f"{about}: hf_xet cannot write to its cache folder ({reason}); it needs one with some room that this process may "
+            "write to: set HF_XET_CACHE or HF_HOME to it, on every executor"
+        )
     return TransferError(
         f"{about}: the upload to Xet storage failed ({reason}); run again, what is stored is not sent again"
     )

@@ -12,7 +12,7 @@ ranges (34 % new bytes instead of 1 %).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -31,9 +31,10 @@ PAD_BYTES = _FILLER_BYTES + 2 * len(MARKER)
 _FIRST_BYTE = 4  # after Parquet's magic bytes
 ROW_GROUP_BYTES = 32_000_000
 # Measured on 80 MB of text and numbers: rows inserted (1 %) are 5.4 % of new bytes, appended (5 %) 6.2 %, removed (1 %) 2.2 %.
-# With pyarrow's own sizes (256 KiB to 1 MiB): 3.8 to 6.5, 7.0 and 10; with its dictionaries too: 5.7 to 7.7, 7.5 and 12, in files
-# that are 4 % larger.
+# With pyarrow's own sizes (256 KiB to 1 MiB): 3.8 to 6.5, 7.0 and 10; with dictionaries for all columns too: 5.7 to 7.7, 7.5
+# and 12, in files that are 4 % larger.
 _CHUNKING = {"min_chunk_size": 64 << 10, "max_chunk_size": 256 << 10, "norm_level": 0}
+_DICTIONARY_BYTES = 128 << 10  # where a later row group has more distinct values, the rest of it goes without
 
 
 class Kind(StrEnum):
@@ -55,21 +56,33 @@ class Layout:
     dictionary_columns: tuple[str, ...] = ()
 
 
-def writer_options(layout: Layout, schema: pa.Schema, features: Features | None) -> dict[str, Any]:
-    """The arguments of `pyarrow.parquet.ParquetWriter` for a layout."""
+def writer_options(
+    layout: Layout, schema: pa.Schema, features: Features | None, repeating: Collection[str] = ()
+) -> dict[str, Any]:
+    """The arguments of `pyarrow.parquet.ParquetWriter` for a layout.
+
+    `repeating` are the paths of columns that hold few distinct values: `editable` has dictionaries of those that are not media.
+    Blocks have not: how one is encoded must not depend on the file that it is in.
+    """
+    columns = leaves(schema)
     media = media_columns(features)
-    plain = [path for path, column, kind in leaves(schema) if column in media or _is_binary(kind)]
-    compression = {path: "none" if path in plain else "zstd" for path, _, _ in leaves(schema)}
+    plain = {path for path, column, kind in columns if column in media or _is_binary(kind)}
     options: dict[str, Any] = {
-        "compression": compression,
+        "compression": {path: "none" if path in plain else "zstd" for path, _, _ in columns},
         "write_page_index": True,
         "write_page_checksum": True,  # a flipped bit is an error for who reads it, for 2 % of the time to write
+        # Nobody looks for an image between two others, and of a row of 300 MB statistics keep six copies in memory.
+        "write_statistics": [
+            path for path, _, kind in columns if not _is_binary(kind) or types.is_fixed_size_binary(kind)
+        ],
         "store_schema": True,
+        "dictionary_pagesize_limit": _DICTIONARY_BYTES,
     }
     if layout.kind is Kind.BLOCKS:
-        wanted = [path for path, column, _ in leaves(schema) if column in layout.dictionary_columns]
+        wanted = [path for path, column, _ in columns if column in layout.dictionary_columns]
         return options | {"use_dictionary": wanted, "use_content_defined_chunking": False}
-    return options | {"use_dictionary": [], "use_content_defined_chunking": _CHUNKING}
+    wanted = [path for path, _, _ in columns if path in repeating and path not in plain]
+    return options | {"use_dictionary": wanted, "use_content_defined_chunking": _CHUNKING}
 
 
 def leaves(schema: pa.Schema) -> list[tuple[str, str, pa.DataType]]:
@@ -115,4 +128,8 @@ def is_padded(row_groups: Sequence[RowGroup]) -> bool:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
+    if types.is_dictionary(kind):
+        return _is_binary(kind.value_type)
+    if types.is_binary_view(kind):
+        return True
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))

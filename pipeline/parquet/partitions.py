@@ -96,27 +96,25 @@ def rows_by_folder(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[tu
     """The rows of each folder (`a=1/b=x/`), as batches that hold no others alive; folders in the order of their values' rows."""
     if not batch.num_rows:
         return
-    codes, names = _codes(batch.column(columns[0])), [_folders(columns[0], batch)]
-    for column in columns[1:]:
-        inner = _folders(column, batch)
-        codes = pc.add(pc.multiply(codes, len(inner)), _codes(batch.column(column)))
-        names.append(inner)
+    folders, codes = [""], pa.repeat(pa.scalar(0, pa.int64()), batch.num_rows)
+    for name in columns:
+        inner, values = _encoded(batch.column(name))
+        # Encoded again after each column: there are no more folders than rows, however many there could be.
+        codes, pairs = _encoded(pc.add(pc.multiply(codes, len(values)), inner))
+        names = [f"{_escape(name)}={_folder_of(name, value)}/" for value in values.to_pylist()]
+        folders = [folders[pair // len(names)] + names[pair % len(names)] for pair in pairs.to_pylist()]
     order = pc.sort_indices(codes)
-    ends = [*pc.value_counts(codes.take(order)).to_pylist()]
     at = 0
-    for one in ends:
-        rows = order.slice(at, one["counts"])
-        at += one["counts"]
-        yield _name(one["values"], names), batch if len(ends) == 1 else batch.take(rows)
+    for code, count in enumerate(pc.value_counts(codes.take(order)).field(1).to_pylist()):
+        rows = order.slice(at, count)
+        at += count
+        yield folders[code], batch if len(folders) == 1 else batch.take(rows)
 
 
-def _codes(column: pa.Array) -> pa.Array:
-    return pc.dictionary_encode(column, null_encoding="encode").indices.cast(pa.int64())
-
-
-def _folders(name: str, batch: pa.RecordBatch) -> list[str]:
-    values = pc.dictionary_encode(batch.column(name), null_encoding="encode").dictionary
-    return [f"{_escape(name)}={_folder_of(name, value)}/" for value in values.to_pylist()]
+def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """A number for each value, in the order of their first rows, and the values by number."""
+    found = pc.dictionary_encode(column, null_encoding="encode")
+    return found.indices.cast(pa.int64()), found.dictionary
 
 
 def _folder_of(name: str, value: Any) -> str:
@@ -128,14 +126,6 @@ def _folder_of(name: str, value: Any) -> str:
             f"{_MOST_BYTES} bytes without control characters and backslashes; choose another column"
         )
     return found
-
-
-def _name(code: int, names: Sequence[Sequence[str]]) -> str:
-    parts = []
-    for inner in reversed(names):
-        code, index = divmod(code, len(inner))
-        parts.append(inner[index])
-    return "".join(reversed(parts))
 
 
 def _text(value: Any) -> str:

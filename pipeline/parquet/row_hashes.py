@@ -1,7 +1,8 @@
 """A number for each row that follows from its values alone, and the bytes that it takes: cheap, not safe against collisions.
 
-Of texts and bytes the length and a few bytes are looked at, of lists the sum over their elements. What stands below a null does
-not count. All of it is Arrow arithmetic, which wraps around: an executor need not have numpy.
+Of texts and bytes the length and a few bytes are looked at, of lists of numbers the length and a few elements, of other lists
+the sum over their elements. What stands below a null does not count; a null takes what Arrow keeps for it. All of it is Arrow
+arithmetic, which wraps around: an executor need not have numpy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ _U64 = pa.uint64()
 _I64 = pa.int64()
 _WORDS = {1: pa.uint8(), 2: pa.uint16(), 4: pa.uint32(), 8: _U64}
 _LAST_BYTES = 4
+_END_ELEMENTS = 3
+_FIXED = (types.is_primitive, types.is_fixed_size_binary, types.is_decimal, types.is_null)
+_LARGE = (types.is_large_string, types.is_large_binary, types.is_large_list)
 _SALT = 0xC2B2AE3D27D4EB4F
 _PRIME = 0x9E3779B97F4A7C15
 
@@ -27,7 +31,7 @@ def row_hashes(batch: pa.RecordBatch) -> pa.UInt64Array:
 
 
 def row_sizes(batch: pa.RecordBatch) -> pa.Int64Array:
-    """The bytes of each row."""
+    """The bytes of each row, as Arrow holds it, but for the bits that say what is null."""
     return _sizes_of_columns(batch.columns, batch.num_rows)
 
 
@@ -37,9 +41,8 @@ def _hashes_of_columns(columns: list[pa.Array], rows: int) -> pa.Array:
 
 
 def _sizes_of_columns(columns: list[pa.Array], rows: int) -> pa.Array:
-    fixed = [column for column in columns if _width(column.type) and not column.null_count]
-    others = [_sizes(column) for column in columns if not any(column is one for one in fixed)]
-    return reduce(pc.add, others, _constant(rows, sum(_width(one.type) for one in fixed), _I64))
+    fixed = sum(_slot(column.type) for column in columns if _is_fixed(column.type))
+    return reduce(pc.add, (_sizes(one) for one in columns if not _is_fixed(one.type)), _constant(rows, fixed, _I64))
 
 
 def _hashes(array: pa.Array) -> pa.Array:
@@ -50,10 +53,12 @@ def _hashes(array: pa.Array) -> pa.Array:
 
 
 def _sizes(array: pa.Array) -> pa.Array:
-    """The bytes of each slot; a null takes one."""
+    """The bytes of each slot."""
     array = _plain(array)
+    if _is_fixed(array.type):
+        return _constant(len(array), _slot(array.type), _I64)
     sizes = _sizes_of_values(array)
-    return pc.if_else(array.is_valid(), sizes, pa.scalar(1, _I64)) if array.null_count else sizes
+    return pc.if_else(array.is_valid(), sizes, pa.scalar(_slot(array.type), _I64)) if array.null_count else sizes
 
 
 def _plain(array: pa.Array) -> pa.Array:
@@ -70,6 +75,8 @@ def _hashes_of_values(array: pa.Array) -> pa.Array:
     if types.is_struct(kind):
         return _hashes_of_columns([array.field(index) for index in range(kind.num_fields)], len(array))
     if (spans := _list_spans(array)) is not None:
+        if _is_fixed(array.values.type):
+            return _hashes_of_fixed_lists(array.values, spans)
         inside, values = _elements(array, spans)
         counts = pc.subtract(inside[1:], inside[:-1]).cast(_U64)
         return pc.add(_between(_mixed(_hashes(values)), inside), counts)
@@ -88,10 +95,59 @@ def _sizes_of_values(array: pa.Array) -> pa.Array:
         return _sizes_of_columns([array.field(index) for index in range(kind.num_fields)], len(array))
     if (spans := _list_spans(array)) is not None:
         inside, values = _elements(array, spans)
-        return _between(_sizes(values), inside)
+        content = _sizes_within(values, inside)
+        return content if types.is_fixed_size_list(kind) else pc.add(content, _slot(kind))
     if (spans := _byte_spans(array)) is not None:
-        return pc.subtract(spans[1:], spans[:-1])
-    return _constant(len(array), _width(kind) or 1, _I64)
+        return pc.add(pc.subtract(spans[1:], spans[:-1]), _slot(kind))
+    return _constant(len(array), _slot(kind), _I64)
+
+
+def _sizes_within(values: pa.Array, spans: pa.Array) -> pa.Array:
+    """The bytes of the values between each two neighbours of `spans`."""
+    taken = pc.multiply(pc.subtract(spans[1:], spans[:-1]), _slot(values.type))
+    if _is_fixed(values.type):
+        return taken
+    if (ends := _byte_spans(values)) is not None and not values.null_count:
+        reached = ends.take(spans)
+        return pc.add(taken, pc.subtract(reached[1:], reached[:-1]))
+    return _between(_sizes(values), spans)
+
+
+def _slot(kind: pa.DataType) -> int:
+    """The bytes that Arrow keeps for a value whatever it is, so for a null too; a bit counts as a byte."""
+    if (inner := _stands_for(kind)) is not None:
+        return _slot(inner)
+    if types.is_struct(kind):
+        return max(1, sum(_slot(child.type) for child in kind))
+    if types.is_fixed_size_list(kind):
+        return max(1, int(kind.list_size) * _slot(kind.value_type))
+    if types.is_fixed_size_binary(kind) or types.is_decimal(kind):
+        return max(1, int(kind.byte_width))
+    if types.is_primitive(kind):
+        return max(1, int(kind.bit_width) // 8)
+    if types.is_null(kind):
+        return 1
+    return 8 if any(test(kind) for test in _LARGE) else 4
+
+
+def _is_fixed(kind: pa.DataType) -> bool:
+    """Whether all values of a type take the same bytes."""
+    if (inner := _stands_for(kind)) is not None:
+        return _is_fixed(inner)
+    if types.is_struct(kind):
+        return all(_is_fixed(child.type) for child in kind)
+    if types.is_fixed_size_list(kind):
+        return _is_fixed(kind.value_type)
+    return any(test(kind) for test in _FIXED)
+
+
+def _stands_for(kind: pa.DataType) -> pa.DataType | None:
+    """The type of what `_plain` makes of such an array, `None` where that is itself."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    if types.is_dictionary(kind):
+        return kind.value_type
+    return pa.large_binary() if kind in (pa.string_view(), pa.binary_view()) else None
 
 
 def _width(kind: pa.DataType) -> int:
@@ -135,6 +191,21 @@ def _hashes_of_bytes(content: pa.Buffer | None, spans: pa.Array) -> pa.Array:
         inside = pc.min_element_wise(place, content.size - 1)
         hashes = pc.add(pc.multiply(hashes, _u64(_PRIME)), octets.take(inside).cast(_U64))
     return pc.if_else(pc.equal(sizes, 0), _u64(0), hashes)
+
+
+def _hashes_of_fixed_lists(values: pa.Array, spans: pa.Array) -> pa.Array:
+    """Whether there are nulls does not matter, so that a row's hash does not depend on the rows beside it."""
+    starts, ends = spans[:-1], spans[1:]
+    counts = pc.subtract(ends, starts)
+    hashes = counts.cast(_U64)
+    if not len(values):
+        return hashes
+    first = [pc.min_element_wise(pc.add(starts, one), pc.subtract(ends, 1)) for one in range(_END_ELEMENTS)]
+    last = [pc.subtract(ends, one + 1) for one in range(_END_ELEMENTS)]
+    for place in (*first, pc.add(starts, pc.shift_right(counts, 1)), *last):
+        inside = pc.min_element_wise(pc.max_element_wise(starts, place), len(values) - 1)
+        hashes = pc.add(pc.multiply(hashes, _u64(_PRIME)), _mixed(_hashes(values.take(inside))))
+    return pc.if_else(pc.equal(counts, 0), _u64(0), hashes)
 
 
 def _elements(array: pa.Array, spans: pa.Array) -> tuple[pa.Array, pa.Array]:

@@ -107,6 +107,17 @@ def test_a_write_that_cannot_end_leaves_what_was_there(hub, bucket):
     assert paths(hub, bucket) == before
 
 
+def test_what_was_added_is_removed_when_the_answers_are_lost(hub, bucket):
+    """A write that fails after the Hub took its files takes them away again."""
+    write(bucket, numbers(0))
+    before = paths(hub, bucket)
+    for overwrite in (False, True):
+        hub.faults.add("bucket_batch", "lost", times=retry.TRIES)
+        with pytest.raises(TransferError):
+            write(bucket, numbers(5), overwrite=overwrite)
+        assert paths(hub, bucket) == before
+
+
 def test_columns_must_fit_and_partitions_work(hub, bucket):
     """An append of other columns is refused; partition columns name folders here too."""
     import pyarrow as pa

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from pipeline.errors import OptionError
-from pipeline.parquet.partitions import PartitionedWriter
+from pipeline.parquet.partitions import PartitionedWriter, rows_by_folder
 from pipeline.streaming import stream
 from tests.spark_datasource.writing import listing, numbers, receipts, rows_of_card, write
 
@@ -51,6 +51,16 @@ def test_values_name_folders_that_spark_and_datasets_read_back(spark, hub, repo,
     }
 
 
+def test_more_folders_than_an_integer_counts_are_told_apart():
+    """2,000 values in each of six columns, of which 2,000 combinations are there: each row in its own folder."""
+    names = [f"c{index}" for index in range(6)]
+    rows = pa.RecordBatch.from_pydict(
+        {**{name: [f"{name}{i}" for i in range(2_000)] for name in names}, "id": range(2_000)}
+    )
+    found = {folder: batch["id"].to_pylist() for folder, batch in rows_by_folder(rows, names)}
+    assert found == {"".join(f"{name}={name}{i}/" for name in names): [i] for i in range(2_000)}
+
+
 def test_folders_are_named_as_spark_names_them(spark, tmp_path):
     """The same values through Spark's own partitionBy make the same folders."""
     rows = [(i, *row) for i, row in enumerate(_values())]
@@ -59,8 +69,6 @@ def test_folders_are_named_as_spark_names_them(spark, tmp_path):
     theirs = {
         str(file.parent.relative_to(tmp_path / "theirs")) + "/" for file in (tmp_path / "theirs").rglob("*.parquet")
     }
-    from pipeline.parquet.partitions import rows_by_folder
-
     arrays = zip(*_values(), strict=True)
     types = [pa.string(), pa.bool_(), pa.decimal128(9, 3), pa.date32()]
     columns = [pa.array(values, kind) for values, kind in zip(arrays, types, strict=True)]

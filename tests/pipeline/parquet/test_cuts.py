@@ -3,6 +3,7 @@
 import datetime
 import random
 from decimal import Decimal
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -83,10 +84,45 @@ VALUES = {
     pa.timestamp("us", "UTC"): [datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC), None],
     pa.list_(pa.string()): [[], ["a", None], ["bc"] * 3, None],
     pa.list_(pa.int32(), 2): [[1, 2], [3, None], None],
+    pa.list_(pa.float32()): [[], [0.5], [0.5, None], [None, 0.5], [*range(9)], [*range(4), 0, *range(5, 9)], None],
+    pa.large_list(pa.list_(pa.int8(), 2)): [[], [[1, 2]], [[1, None], None], None],
+    pa.dictionary(pa.int8(), pa.string()): ["", "a" * 40, None],
     pa.map_(pa.string(), pa.int64()): [[], [("a", 1), ("b", None)], None],
     pa.struct([("a", pa.int64()), ("b", pa.list_(pa.string()))]): [{"a": 1, "b": ["x"]}, {"a": None, "b": None}, None],
     pa.null(): [None],
 }
+
+
+@pytest.mark.parametrize("kind", VALUES, ids=str)
+def test_rows_are_as_large_as_arrow_holds_them(kind):
+    """Whatever is null or empty: a row group of so many bytes takes no more memory, but for the bits of its nulls."""
+    for values in (VALUES[kind], VALUES[kind][:1], VALUES[kind][:2], [None]):
+        array = pa.array(values * (3_000 // len(values)), kind)
+        if pa.types.is_dictionary(kind) or kind == pa.string_view():
+            array = array.cast(pa.string())
+        batch = pa.record_batch([array], ["x"])
+        assert sum(row_sizes(batch).to_pylist()) >= 0.8 * batch.nbytes - 64
+
+
+def test_nothing_but_nulls_fills_a_row_group():
+    """50 columns of nulls take 400 bytes a row, so that a group of 40,000 bytes has 100."""
+    batch = pa.record_batch([pa.nulls(1_000, pa.int64())] * 50, [f"c{index}" for index in range(50)])
+    assert max(b - a for a, b in pairwise([0, *cuts([batch], max_bytes=40_000)])) <= 100
+
+
+def test_long_lists_of_numbers_are_not_looked_through():
+    """To hash and size 1,000 lists of 768 numbers takes less memory than a tenth of theirs."""
+    lists = pa.FixedSizeListArray.from_arrays(pa.repeat(pa.scalar(0.5, pa.float32()), 768_000), 768)
+    batch = pa.record_batch([lists.cast(pa.list_(pa.float32()))], ["x"])
+    default = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(default)
+    pa.set_memory_pool(pool)
+    try:
+        row_hashes(batch)
+        row_sizes(batch)
+    finally:
+        pa.set_memory_pool(default)
+    assert 0 < pool.max_memory() < batch.nbytes / 10
 
 
 @pytest.mark.parametrize("kind", VALUES, ids=str)

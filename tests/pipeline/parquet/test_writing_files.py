@@ -1,9 +1,13 @@
 """Batches -> Parquet files that everybody reads, cut where they were asked to be cut, deduplicating where they promise to."""
 
+import hashlib
 import io
 import random
+from contextlib import nullcontext
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +17,23 @@ from pipeline.errors import OptionError
 from pipeline.hub.upload import Upload
 from pipeline.parquet.layout import MARKER, Kind, Layout, leaves, pad, writer_options
 from pipeline.parquet.writer import FileWriter, SplitWriter
+from pipeline.streaming import stream
 
 BLOCKS, EDITABLE = Layout(kind=Kind.BLOCKS), Layout(kind=Kind.EDITABLE)
 IMAGE = {"image": {"_type": "Image"}}
 SCHEMA = pa.schema(
     [("id", pa.int64()), ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("text", pa.string())]
 )
+BYTES = pa.schema([("id", pa.int64()), SCHEMA.field("image"), ("raw", pa.binary())])
+
+
+def written(sink, *tables, layout=EDITABLE, features=None):
+    """A file, a row group a table."""
+    with sink.open("wb") if isinstance(sink, Path) else nullcontext(sink) as file:
+        writer = FileWriter(file, tables[0].schema, layout=layout, features=features)
+        for table in tables:
+            writer.write_row_group(table)
+        return writer.close()
 
 
 class Shelf:
@@ -205,6 +220,128 @@ def test_an_edit_uploads_little(new_ref):
             news.append(stored.new_bytes / stored.size)
     assert news[0] > 0.9
     assert news[1] < 0.25
+
+
+@pytest.mark.parametrize("layout", [BLOCKS, EDITABLE], ids=str)
+def test_bytes_have_no_bounds_and_their_nulls_are_found(layout, tmp_path, spark, new_ref, put):
+    """Statistics are of the other columns only, and `IS NULL` of bytes is right for everybody."""
+    import duckdb
+    import polars
+
+    path = tmp_path / "a.parquet"
+    image = [{"bytes": b"x", "path": None}, None, {"bytes": None, "path": "a"}, None]
+    table = pa.table({"id": [1, 2, 3, 4], "image": image, "raw": [b"y", None, b"z", None]}, schema=BYTES)
+    written(path, table.slice(0, 2), table.slice(2), layout=layout)
+    groups = pq.read_metadata(path).row_group(0)
+    with_bounds = {groups.column(i).path_in_schema: groups.column(i).is_stats_set for i in range(groups.num_columns)}
+    assert with_bounds == {"id": True, "image.bytes": False, "image.path": True, "raw": False}
+    assert pq.read_table(path, filters=pc.field("raw").is_null())["id"].to_pylist() == [2, 4]
+    assert pq.read_table(path, filters=pc.field("image", "bytes").is_valid())["id"].to_pylist() == [1]
+    put(new_ref.repo_id, {"train.parquet": path.read_bytes()})
+    for sql, ids in (
+        ("raw IS NULL AND id > 1", [2, 4]),
+        ("raw IS NOT NULL", [1, 3]),
+        ("image.bytes IS NULL", [2, 3, 4]),
+    ):
+        assert [row["id"] for row in stream(new_ref.repo_id, filter=sql, decode=False)] == ids
+    assert duckdb.sql(f"select id from '{path}' where raw is null order by id").fetchall() == [(2,), (4,)]
+    assert duckdb.sql(f"select id from '{path}' where raw > 'y'::blob").fetchall() == [(3,)]
+    assert polars.scan_parquet(path).filter(polars.col("raw").is_null()).collect()["id"].to_list() == [2, 4]
+    rows = spark.read.parquet(str(path))
+    assert [row["id"] for row in rows.where("raw is null").orderBy("id").collect()] == [2, 4]
+    assert [row["id"] for row in rows.where("image.bytes is not null or raw = X'7A'").orderBy("id").collect()] == [1, 3]
+
+
+@pytest.mark.parametrize("layout", [BLOCKS, EDITABLE], ids=str)
+def test_a_flipped_bit_is_found_by_who_looks_for_it(layout, tmp_path):
+    """Pages carry checksums: bytes of an image that changed on a disk are an error, not another image."""
+    path = tmp_path / "a.parquet"
+    written(path, pa.table({"raw": [b"0123456789" * 10]}), layout=layout)
+    content = path.read_bytes()
+    assert content.count(b"0123456789" * 10) == 1
+    path.write_bytes(content.replace(b"0123456789" * 10, b"0123456789" * 9 + b"012345678:"))
+    with pytest.raises(OSError, match="CRC"):
+        pq.read_table(path, page_checksum_verification=True)
+
+
+def test_only_blocks_are_digested(monkeypatch):
+    """Where there are no pads nobody would read a digest of what was written, which takes as long as to write images."""
+    monkeypatch.setattr(hashlib, "blake2b", None)
+    sink = io.BytesIO()
+    writer = FileWriter(sink, SCHEMA, layout=EDITABLE, features=IMAGE)
+    writer.write_row_group(rows(1))
+    assert writer.close().size == len(sink.getvalue())
+    with pytest.raises(TypeError):
+        blocks_file(io.BytesIO(), [rows(1)])
+
+
+def repeating(count):
+    """Columns of few and of many distinct values."""
+    rng = random.Random(5)
+    langs = [f"a language {rng.randrange(10)}" for _ in range(count)]
+    words = [[(f"k{rng.randrange(9)}", index)] for index in range(count)]
+    return pa.table(
+        {
+            "lang": langs,
+            "url": [f"https://example.org/{index}" for index in range(count)],
+            "stars": pa.array([rng.choice([1, 2, None]) for _ in range(count)], pa.int8()),
+            "id": range(count),
+            "tags": [rng.sample(langs, 3) for _ in range(count)],
+            "meta": [{"score": rng.choice([0.5, 1.5]), "text": rng.randbytes(20).hex()} for _ in range(count)],
+            "words": pa.array(words, pa.map_(pa.string(), pa.int64())),
+            "key": [rng.choice([b"a", b"b"]) for _ in range(count)],
+            "image": [rng.choice(["a.png", "b.png"]) for _ in range(count)],
+            "nothing": pa.nulls(count, pa.string()),
+            "kind": pa.array(langs).dictionary_encode(),
+            "big": [rng.choice(["x", "y"]) * 40_000 for _ in range(count)],
+        }
+    )
+
+
+FEW = {"lang", "stars", "tags.list.element", "meta.score", "words.key_value.key", "kind"}
+
+
+def with_dictionaries(sink):
+    metadata = pq.read_metadata(sink)
+    chunks = [
+        metadata.row_group(g).column(i) for g in range(metadata.num_row_groups) for i in range(metadata.num_columns)
+    ]
+    return {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page}
+
+
+def test_columns_of_few_values_have_dictionaries():
+    """As the first row group has it, whatever the batches; never bytes, media, or what would make a large page."""
+    table = repeating(500)
+    files = []
+    for size in (1_000, 77):
+        shelf = Shelf(EDITABLE, IMAGE)
+        shelf.schema = table.schema
+        split = shelf.split(row_group_bytes=1 << 30, row_group_rows=250)
+        for batch in pa.Table.from_batches(table.to_batches(max_chunksize=size)).to_batches():
+            split.write(batch)
+        split.close(table.schema, at_least_one=True)
+        files.append([sink.getvalue() for sink in shelf.sinks])
+        assert with_dictionaries(shelf.sinks[0]) == FEW
+        assert shelf.tables()[0].to_pylist() == table.to_pylist()
+    assert files[0] == files[1]
+    sink = io.BytesIO()
+    written(sink, table, layout=BLOCKS)
+    assert with_dictionaries(sink) == set()
+
+
+def test_a_dictionary_needs_eight_rows_a_value():
+    """Eight values of each are enough, seven are not; a column that is unlike its first row group goes on without."""
+    for each, wanted in ((8, {"x"}), (7, set())):
+        sink = io.BytesIO()
+        written(sink, pa.table({"x": [f"{index}" for index in range(100)] * each}))
+        assert with_dictionaries(sink) == wanted
+    changed = io.BytesIO()
+    rng = random.Random(6)
+    many = pa.table({"x": [rng.randbytes(50).hex() for _ in range(5_000)]})
+    written(changed, pa.table({"x": ["a"] * 5_000}), many)
+    assert pq.read_table(changed)["x"].to_pylist() == ["a"] * 5_000 + many["x"].to_pylist()
+    dictionary = pq.read_metadata(changed).row_group(1).column(0)
+    assert dictionary.data_page_offset - dictionary.dictionary_page_offset < 150_000
 
 
 def test_media_is_stored_plain_and_text_is_not():
