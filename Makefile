@@ -4,13 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: quickstart test test-long test-torch check format docs lock clean
+.PHONY: quickstart test test-core test-spark test-long test-torch check format docs lock clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/pipeline quickstart
 
+# Two halves side by side, as both wait much: the core, and what needs Spark. Each prints when it is done.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not long"
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-core test-spark
+
+test-core: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not long" tests/pipeline
+
+test-spark: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not long" tests/spark_datasource tests/jobs tests/end_to_end
 
 test-long: $(INSTALLED)
 	$(BIN)/python -m pytest
