@@ -17,7 +17,7 @@ test-core: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not long" tests/pipeline
 
 test-spark: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not long" tests/spark_datasource tests/jobs tests/end_to_end
+	$(BIN)/python -m pytest -m "not long" tests/end_to_end tests/jobs tests/spark_datasource
 
 test-long: $(INSTALLED)
 	$(BIN)/python -m pytest

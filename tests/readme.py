@@ -57,6 +57,7 @@ def _help(path: Sequence[str]) -> str:
         assert isinstance(command, click.Group)
         command = command.commands[name]
         context = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
+    command._help_option = None  # click keeps the first one that it made, whoever asked for it
     return f"```text\n{command.get_help(context).rstrip()}\n```"
 
 

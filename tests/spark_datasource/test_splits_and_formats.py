@@ -184,10 +184,10 @@ def test_sql_reads_by_view_and_by_with(spark, splits):
     from jobs.session import unwrap
 
     spark.sql(
-        "CREATE OR REPLACE TEMPORARY VIEW pets USING huggingface "
+        "CREATE OR REPLACE TEMPORARY VIEW some_splits USING huggingface "
         f"OPTIONS (path '{splits}', split 'test', `columns` 'x', where 'x > 4')"
     )
-    assert spark.sql("SELECT sum(x) FROM pets").collect() == [(5,)]
+    assert spark.sql("SELECT sum(x) FROM some_splits").collect() == [(5,)]
     spark.sql(f"CREATE TABLE splits_table USING huggingface OPTIONS (path '{splits}')")
     try:
         found = spark.sql(f"SELECT count(*) FROM splits_table WITH (path='{splits}', split='train')").collect()
