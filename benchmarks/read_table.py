@@ -25,13 +25,13 @@ def verdict(met: Iterable[bool]) -> str:
     return "yes" if all(met) else "no" if not any(met) else f"in part ({sum(met)} of {len(met)})"
 
 
-def header(columns: Mapping[str, str] = COLUMNS) -> str:
+def header(columns: Mapping[str, str]) -> str:
     """The table's first two lines."""
     names = ["figure", "target", *columns.values(), "ratios", "met?"]
     return f"{_line(names)}\n{_line(['---'] * len(names))}"
 
 
-def line(figure: Figure, columns: Mapping[str, str] = COLUMNS) -> str:
+def line(figure: Figure, columns: Mapping[str, str]) -> str:
     """A figure's line."""
     cells = [figure.cells.get(key, "") for key in columns]
     return _line([figure.name, figure.target, *cells, figure.ratio, figure.met])

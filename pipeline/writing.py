@@ -128,33 +128,10 @@ def store_split(
     unless `at_least_one` asks for an empty one.
     Raises TransferError, AccessError, OptionError for more files than one commit takes.
     """
-    store: HubStore | None = None
-    folders: list[str] = []
-
-    def open_file(folder: str) -> FileWriter:
-        nonlocal store
-        folders.append(folder)
-        check_limits(str(ref), files=len(folders))
-        store = store or HubStore(ref, token)
-        return store.open(f"{name}-{len(folders):05d}", schema, layout=layout, features=features)
-
-    def end_file(writer: FileWriter) -> None:
-        assert store is not None
-        store.end(writer)
-
-    def open_split(folder: str) -> SplitWriter:
-        return SplitWriter(
-            lambda _: open_file(folder),
-            end_file,
-            row_group_bytes=layout.row_group_bytes,
-            row_group_rows=layout.row_group_rows,
-            max_rows=sizes.max_rows,
-            max_bytes=sizes.max_bytes,
-        )
-
-    split: SplitWriter | PartitionedWriter = open_split("")
+    files = _SplitFiles(ref, token, name, schema, layout=layout, features=features, sizes=sizes)
+    split: SplitWriter | PartitionedWriter = files.open_split("")
     if partition_columns:
-        split = PartitionedWriter(partition_columns, open_split, max_bytes=layout.row_group_bytes)
+        split = PartitionedWriter(partition_columns, files.open_split, max_bytes=layout.row_group_bytes)
     clock = _Clock()
     try:
         for batch in batches:
@@ -162,15 +139,67 @@ def store_split(
                 split.write(batch)
         with clock:
             split.close(schema, at_least_one=at_least_one)
-        if store is None:
-            return StoredRows(encoding_s=clock.seconds)
-        receipts = (replace(one, folder=folder) for one, folder in zip(store.finish(), folders, strict=True))
-        return StoredRows(
-            receipts=tuple(receipts), encoding_s=clock.seconds - store.waited_s, uploading_s=store.uploading_s
-        )
+        return files.finish(clock.seconds)
     finally:
-        if store:
-            store.abort()
+        files.abort()
+
+
+class _SplitFiles:
+    """The files of one task: stored in one session, which begins with the first of them."""
+
+    def __init__(
+        self,
+        ref: DatasetRef,
+        token: Secret | None,
+        name: str,
+        schema: pa.Schema,
+        *,
+        layout: Layout,
+        features: Features | None,
+        sizes: FileSizes,
+    ) -> None:
+        self._ref, self._token, self._name, self._schema = ref, token, name, schema
+        self._layout, self._features, self._sizes = layout, features, sizes
+        self._store: HubStore | None = None
+        self._folders: list[str] = []
+
+    def open_split(self, folder: str) -> SplitWriter:
+        """The writer of a folder's files."""
+        return SplitWriter(
+            lambda _: self._open(folder),
+            self._end,
+            row_group_bytes=self._layout.row_group_bytes,
+            row_group_rows=self._layout.row_group_rows,
+            max_rows=self._sizes.max_rows,
+            max_bytes=self._sizes.max_bytes,
+        )
+
+    def finish(self, seconds: float) -> StoredRows:
+        """Wait until all is stored that was made in so many seconds."""
+        if self._store is None:
+            return StoredRows(encoding_s=seconds)
+        stored = zip(self._store.finish(), self._folders, strict=True)
+        return StoredRows(
+            receipts=tuple(replace(receipt, folder=folder) for receipt, folder in stored),
+            encoding_s=seconds - self._store.waited_s,
+            uploading_s=self._store.uploading_s,
+        )
+
+    def abort(self) -> None:
+        """Give up what is not finished."""
+        if self._store:
+            self._store.abort()
+
+    def _open(self, folder: str) -> FileWriter:
+        self._folders.append(folder)
+        check_limits(str(self._ref), files=len(self._folders))
+        self._store = self._store or HubStore(self._ref, self._token)
+        path = f"{self._name}-{len(self._folders):05d}"
+        return self._store.open(path, self._schema, layout=self._layout, features=self._features)
+
+    def _end(self, writer: FileWriter) -> None:
+        assert self._store is not None
+        self._store.end(writer)
 
 
 class _Clock:

@@ -14,7 +14,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from pipeline.errors import OptionError, RecipeError, SchemaError
 from pipeline.formats.rows import RowSource, open_rows
-from pipeline.hub.any_format import Resolved, resolve_any
+from pipeline.hub.any_format import Resolved, is_several, resolve_any
 from pipeline.hub.formats import PARQUET
 from pipeline.hub.listing import list_files, pin_at
 from pipeline.hub.ranges import file_refs
@@ -87,11 +87,6 @@ def open_dataset(options: ReadOptions) -> Dataset:
         source=source,
         several=several,
     )
-
-
-def is_several(split: str | None) -> bool:
-    """Whether the option `split` is a pattern or a sum."""
-    return split is not None and any(sign in split for sign in "*?+")
 
 
 def _condition(options: ReadOptions, arrow: pa.Schema, several: bool) -> Predicate | None:

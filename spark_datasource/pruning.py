@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException
 
+from pipeline.hub.any_format import is_several
 from pipeline.hub.listing import pin
 from spark_datasource.catalyst import needs_of
-from spark_datasource.dataset import SPLIT, is_several
+from spark_datasource.dataset import SPLIT
 from spark_datasource.read_options import ReadOptions, parse_read
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from pipeline.predicate import Predicate, filter_batch
 from pipeline.sizes import format_bytes
 from pipeline.storage import FileRef
 from spark_datasource.dataset import SPLIT, Dataset
-from spark_datasource.schemas import arrow_schema, as_declared
+from spark_datasource.schemas import arrow_schema, as_declared, declared_schema
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,13 @@ class HuggingFaceReader(DataSourceReader):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, Part)
-        wanted, dataset = arrow_schema(self._schema), self._dataset
+        wanted, declared, dataset = arrow_schema(self._schema), declared_schema(self._schema), self._dataset
         truncate_ns = dataset.options.truncate_ns
         for batch in self._rows(partition):
             found = _with_split(batch, partition.split) if dataset.several else batch
             same = found.schema.equals(wanted)
             plain = found if same else conform(found, wanted, dataset.about, truncate_ns=truncate_ns)
-            yield as_declared(plain, self._schema, dataset.about)
+            yield as_declared(plain, declared, dataset.about)
 
     def _plan_parquet(self, snapshots: Sequence[Snapshot]) -> list[Part]:
         options, read = self._dataset.options, self._read_schema()

@@ -132,12 +132,16 @@ def arrow_schema(schema: StructType) -> pa.Schema:
     return pa.schema([pa.field(column.name, plain_type(column.type)) for column in found])
 
 
-def as_declared(batch: pa.RecordBatch, schema: StructType, about: str) -> pa.RecordBatch:
-    """A batch of `arrow_schema(schema)` as Spark compares it with a schema of the user's own, in which some may not be null.
+def declared_schema(schema: StructType) -> pa.Schema:
+    """The Arrow schema that Spark compares batches with: that of `arrow_schema`, but for what the user's own says is not null."""
+    return to_arrow_schema(schema, timezone="UTC")
+
+
+def as_declared(batch: pa.RecordBatch, declared: pa.Schema, about: str) -> pa.RecordBatch:
+    """A batch, in which everything may be null, as a schema in which some may not.
 
     Raises SchemaError naming the column that has a null where the schema says it has none.
     """
-    declared = to_arrow_schema(schema, timezone="UTC")
     if batch.schema.equals(declared):
         return batch
     columns = []

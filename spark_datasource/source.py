@@ -23,7 +23,8 @@ from spark_datasource.reader import HuggingFaceReader
 from spark_datasource.stream_reader import HuggingFaceStreamReader, check_format, check_stream
 from spark_datasource.stream_writer import plan_stream_write
 from spark_datasource.write_options import parse_stream_write, parse_write
-from spark_datasource.writer import HuggingFaceWriter, plan_write
+from spark_datasource.write_plan import plan_write
+from spark_datasource.writer import HuggingFaceWriter
 
 
 class HuggingFaceDataSource(DataSource):

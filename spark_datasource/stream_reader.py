@@ -19,6 +19,7 @@ from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMa
 from pyspark.sql.types import StructType
 
 from pipeline.errors import OptionError
+from pipeline.hub.any_format import is_several
 from pipeline.hub.formats import AUDIO, IMAGES
 from pipeline.hub.listing import pin
 from pipeline.hub.resolver import Snapshot
@@ -110,6 +111,6 @@ def check_stream(options: StreamReadOptions) -> StreamReadOptions:
     ref = options.read.ref
     if ref.kind == "buckets":
         raise OptionError(f"'hf://{ref}' is a bucket, which has no commits to follow; read it without a stream")
-    if ref.split and any(sign in ref.split for sign in "*?+"):
+    if is_several(ref.split):
         raise OptionError(f"option 'split' must be one split to read a stream, got {ref.split!r}; start one for each")
     return replace(options, read=replace(options.read, ref=replace(ref, split=ref.split or "train")))

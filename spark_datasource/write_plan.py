@@ -6,7 +6,6 @@ The repo or bucket exists after it, and the branch; the columns fit the rows tha
 from __future__ import annotations
 
 import logging
-import re
 import uuid
 from dataclasses import dataclass
 
@@ -24,8 +23,6 @@ from pipeline.parquet.partitions import check_columns
 from spark_datasource.write_fit import find_kept, fit, split_now
 from spark_datasource.write_options import WriteOptions
 from spark_datasource.written import OwnFeatures, holds_map, own_features, written_schema
-
-__all__ = ["WritePlan", "check_fits", "plan_write", "split_now"]
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +104,7 @@ def _open_target(options: WriteOptions) -> Listing:
 
 def _check_new(ref: DatasetRef) -> None:
     """Raises OptionError for a revision that no repo has when it is new."""
-    if re.fullmatch(r"[0-9a-f]{40}|refs/.*", ref.revision or ""):
+    if not client.is_branch_name(ref.revision or "main"):
         raise OptionError(
             f"option 'revision' must be a branch's name where the repo is new, got {ref.revision!r}: {ref.repo_id} does not "
             "exist; check its name, or leave the option out"

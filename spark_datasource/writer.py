@@ -25,9 +25,8 @@ from pipeline.parquet.features import to_yaml
 from pipeline.parquet.layout import Kind, Layout
 from pipeline.sizes import format_bytes
 from pipeline.writing import FileSizes, StoredRows, publish, publish_to_bucket, split_size, store_split
-from spark_datasource.write_plan import WritePlan, check_fits, plan_write, split_now
-
-__all__ = ["HuggingFaceWriter", "Stored", "WritePlan", "plan_write"]
+from spark_datasource.write_fit import split_now
+from spark_datasource.write_plan import WritePlan, check_fits
 
 log = logging.getLogger(__name__)
 

@@ -57,7 +57,7 @@ def resolve_any(
     kind = PARQUET_FILES if format == PARQUET else replace(kind_of(format), name=_DISPLAYED.get(format, format))
     names: Sequence[str | None] = [ref.split]
     splits: Mapping[str, tuple[DataFile, ...]] = {}
-    several = ref.split is not None and any(sign in ref.split for sign in "*?+")
+    several = is_several(ref.split)
     if several or format != PARQUET:
         splits = files_by_split(listing, config, kind.holds)
     if several and ref.split is not None:
@@ -77,11 +77,9 @@ def resolve_any(
     )
 
 
-def splits_matching(
-    listing: Listing, ref: DatasetRef, *, data_files: DataFiles | None = None, data_dir: str | None = None
-) -> Mapping[str, Snapshot]:
-    """Split -> Snapshot for the splits that `ref.split` names, as a pattern (`*`) or a sum (`train+test`); as `resolve_any`."""
-    return resolve_any(listing, ref, data_files=data_files, data_dir=data_dir).wanted
+def is_several(split: str | None) -> bool:
+    """Whether a split is a pattern (`*`, `train*`) or a sum (`train+test`), and so may be several."""
+    return split is not None and any(sign in split for sign in "*?+")
 
 
 def _format_of(listing: Listing, config: ConfigEntry) -> tuple[str, str]:

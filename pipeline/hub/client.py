@@ -124,9 +124,14 @@ def ensure_branch(ref: DatasetRef, token: Secret | None) -> None:
     if _always_there(ref):
         return
     assert ref.revision is not None
-    if re.fullmatch(r"[0-9a-f]{40}|refs/.*", ref.revision):
+    if not is_branch_name(ref.revision):
         raise OptionError(f"option 'revision' must be a branch's name to be created, got {ref.revision!r}")
     ensure(ref.api_url(f"branch/{quote(ref.revision, safe='')}"), token, about=str(ref), json={})
+
+
+def is_branch_name(revision: str) -> bool:
+    """Whether a revision may be a branch that does not exist yet: neither a sha nor a ref of the Hub's own."""
+    return re.fullmatch(r"[0-9a-f]{40}|refs/.*", revision) is None
 
 
 def ensure(url: str, token: Secret | None, *, about: str, json: dict[str, Any]) -> None:

@@ -15,8 +15,9 @@ from pipeline.errors import SchemaError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.conform import conform
 from pipeline.parquet.filtering import GroupFilter, RowFilter
-from pipeline.parquet.footer import plain_path, read_footers
+from pipeline.parquet.footer import read_footers
 from pipeline.parquet.layout import leaves
+from pipeline.parquet.parsed import plain_path
 from pipeline.parquet.scan import scan_each
 from pipeline.parquet.task import ScanOptions, ScanTask
 from pipeline.predicate import Predicate, filter_batch

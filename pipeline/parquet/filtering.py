@@ -7,7 +7,7 @@ and no more once several in a row have spared nothing: then pages are no more so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,9 +17,8 @@ from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
 from pipeline.parquet.footer import one_line
 from pipeline.parquet.prune import FileFilter, PageIndex, kept_row_groups, page_index_ranges, possible_rows
-from pipeline.parquet.scan import scan
-from pipeline.parquet.task import ScanOptions, ScanTask
-from pipeline.predicate import Predicate, filter_batch
+from pipeline.parquet.task import ScanTask
+from pipeline.predicate import Predicate
 from pipeline.storage import FileRef, Meter, RangeReader
 
 _INDEX_SHARE = 1 / 20  # of the bytes that it may spare
@@ -36,27 +35,6 @@ class RowFilter:
 
     predicate: Predicate
     schema: pa.Schema
-
-
-def scan_where(
-    tasks: Iterable[ScanTask],
-    where: RowFilter,
-    token: Secret | None,
-    columns: Sequence[str] | None = None,
-    options: ScanOptions | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """As `scan`, the rows for which the filter is true: row groups in which it is for none are not fetched, and columns that
-    only the filter reads are fetched and left out. Batches without a row are too.
-
-    Raises what `scan` raises, RecipeError for a filter that cannot be computed.
-    """
-    groups = GroupFilter(where, token)
-    extra = [name for name in where.predicate.columns if name not in (columns or ())]
-    needed = None if columns is None else [*columns, *extra]
-    for batch in scan((groups.prune(task) for task in tasks), token, needed, options):
-        kept = filter_batch(batch, where.predicate)
-        if kept.num_rows:
-            yield kept if columns is None else kept.select([name for name in kept.schema.names if name not in extra])
 
 
 class GroupFilter:

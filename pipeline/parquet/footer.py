@@ -1,74 +1,34 @@
 """A file's footer: schema and row groups, from one range read of its tail.
 
-A `Footer` keeps the footer's own bytes: they are small, picklable, and pyarrow parses them where they are needed. What a plan
-asks of it (rows, byte ranges of column chunks) is worked out from there, each time anew: parsed, a footer takes seven times its
-bytes, so few stay. Content never changes under its hash, so the footers of files on the Hub are kept on this machine's disk
-for ever, and processes that start together read them once.
+A `Footer` keeps the footer's own bytes: they are small, picklable, and pyarrow parses them where they are needed (parsed.py).
+What a plan asks of it (rows, byte ranges of column chunks) is worked out from there, each time anew. Content never changes under
+its hash, so the footers of files on the Hub are kept on this machine's disk for ever, and processes that start together read them
+once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
-from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet as pq
 
 from pipeline.errors import CorruptFileError, SchemaError
 from pipeline.hub import cache
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
-from pipeline.parquet.layout import leaves
+from pipeline.parquet.parsed import MAGIC, parse
 from pipeline.parquet.subset import subset_footer
-from pipeline.parquet.thrift import fields
 from pipeline.storage import FileRef, Meter
 
 _GUESS_BYTES = 64 << 10
 _IN_FLIGHT = 32
-_MAGIC = b"PAR1"
 _SEAL_BYTES = 16
-_PARSED_BYTES = 8 << 20  # of footers, which take 55 MB then
-_LEAST_BYTES = 64 << 10  # what a small value counts as, so that there are few
-_SCHEMA, _NUM_ROWS = 2, 3  # of FileMetaData
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-# Timestamps as INT96, Spark's own form: as nanoseconds those before 1677 or after 2262 would turn into others.
-DECODING: Mapping[str, Any] = MappingProxyType({"coerce_int96_timestamp_unit": "us"})
-
-
-class Recent(Generic[Key, Value]):
-    """What was used last, up to so many bytes in all, and the very last whatever it has.
-
-    Without a lock: a process that forks while another thread holds one would never get it. Each step is one that Python makes
-    whole, and a value that two threads make at once is made twice.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._held: OrderedDict[Key, tuple[int, Value]] = OrderedDict()
-
-    def get(self, key: Key) -> Value | None:
-        """The value, if it is still there."""
-        found = self._held.get(key)
-        if found is None:
-            return None
-        with suppress(KeyError):
-            self._held.move_to_end(key)
-        return found[1]
-
-    def put(self, key: Key, value: Value, num_bytes: int) -> None:
-        """Keep a value for a while."""
-        self._held[key] = max(num_bytes, _LEAST_BYTES), value
-        while len(self._held) > 1 and sum(size for size, _ in list(self._held.values())) > self._max_bytes:
-            self._held.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +83,11 @@ class Footer:
 
     def metadata(self) -> Any:
         """The parsed `pyarrow.parquet.FileMetaData`."""
-        return _parse(self.raw).metadata
+        return parse(self.raw).metadata
 
     def schema(self) -> pa.Schema:
         """The Arrow schema that the rows are decoded with, and its metadata."""
-        return _parse(self.raw).schema
+        return parse(self.raw).schema
 
     @property
     def rows(self) -> int:
@@ -142,7 +102,7 @@ class Footer:
 
     def row_group(self, position: int) -> RowGroup:
         """One row group, by its place in this footer."""
-        parsed = _parse(self.raw)
+        parsed = parse(self.raw)
         index = position if self.kept is None else self.kept[position]
         return _row_group(parsed.metadata.row_group(position), index, position, parsed.columns)
 
@@ -221,7 +181,7 @@ def _read_raw(file: FileRef, token: Secret | None, meter: Meter | None) -> bytes
     try:
         start = max(0, file.size - _GUESS_BYTES)
         tail = reader.read(start, file.size)
-        if len(tail) < 12 or tail[-4:] != _MAGIC:
+        if len(tail) < 12 or tail[-4:] != MAGIC:
             raise CorruptFileError(
                 f"{file.uri}: not a Parquet file (its last four bytes are {tail[-4:]!r}, not b'PAR1')"
             )
@@ -240,68 +200,6 @@ def _read_raw(file: FileRef, token: Secret | None, meter: Meter | None) -> bytes
 def one_line(err: Exception) -> str:
     """An error's text on one line."""
     return str(err).replace("\n", " ").strip()[:200]
-
-
-class _Parsed:
-    """What pyarrow makes of a footer's bytes."""
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-        self.metadata: Any = pq.read_metadata(_as_file(raw))
-
-    @property
-    def schema(self) -> pa.Schema:
-        return self._shape.schema
-
-    @property
-    def columns(self) -> list[tuple[str, str]]:
-        """Each Parquet column's path and its top-level column."""
-        return self._shape.columns
-
-    @cached_property
-    def _shape(self) -> _Shape:
-        global _last_shape
-        found, texts = _last_shape, self.metadata.metadata
-        if found is None or not self._raw.startswith(found.begin) or found.texts != texts:
-            schema = pq.ParquetFile(_as_file(self._raw), metadata=self.metadata, **DECODING).schema_arrow
-            before, _ = fields(self._raw, 0, until=_NUM_ROWS)
-            end = before[_SCHEMA].end if _SCHEMA in before else len(self._raw)
-            columns = [(plain_path(path), column) for path, column, _ in leaves(schema)]
-            found = _last_shape = _Shape(begin=self._raw[:end], texts=texts, schema=schema, columns=columns)
-        return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shape:
-    """What files of the same columns share: the bytes that describe these (a footer begins with them), and what is made of
-    them and of the file's own texts."""
-
-    begin: bytes
-    texts: Mapping[bytes, bytes] | None
-    schema: pa.Schema
-    columns: list[tuple[str, str]]
-
-
-_last_shape: _Shape | None = None
-_parsed: Recent[bytes, _Parsed] = Recent(_PARSED_BYTES)
-
-
-def _parse(raw: bytes) -> _Parsed:
-    found = _parsed.get(raw)
-    if found is None:
-        found = _Parsed(raw)
-        _parsed.put(raw, found, len(raw))
-    return found
-
-
-def _as_file(raw: bytes) -> pa.BufferReader:
-    """A file that has this footer and no rows."""
-    return pa.BufferReader(_MAGIC + raw + struct.pack("<I", len(raw)) + _MAGIC)
-
-
-def plain_path(path: str) -> str:
-    """A path as people write it: `messages.role`, also where `messages` is a list."""
-    return path.replace(".list.element", "").replace(".key_value", "")
 
 
 def _row_group(group: Any, index: int, position: int, columns: Sequence[tuple[str, str]]) -> RowGroup:

@@ -20,7 +20,8 @@ from pipeline.hub.repo import Secret
 from pipeline.parquet.blocks import SparseFile
 from pipeline.parquet.decoded import decoded_bytes
 from pipeline.parquet.fetch import Fetch, Readers, fetch_ahead
-from pipeline.parquet.footer import DECODING, one_line
+from pipeline.parquet.footer import one_line
+from pipeline.parquet.parsed import DECODING
 from pipeline.parquet.task import ScanOptions, ScanTask, Task
 from pipeline.storage import Meter
 

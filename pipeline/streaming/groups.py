@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pipeline.errors import SchemaError
 from pipeline.hub import cache
 from pipeline.hub.repo import Secret
-from pipeline.parquet.footer import Footer, Recent, read_footers
+from pipeline.parquet.footer import Footer, read_footers
+from pipeline.parquet.parsed import Recent
 from pipeline.parquet.task import Extents, ScanTask, find_extents
 from pipeline.storage import FileRef
 

@@ -1,32 +1,25 @@
 """Files of one split that differ: read as the first one says, or an error with file, column and what to do."""
 
 import hashlib
-import io
 
 import pyarrow as pa
 import pytest
-from pyarrow import parquet as pq
 from pyspark.sql import types as t
 
 from pipeline.errors import SchemaError
 from spark_datasource.schemas import arrow_schema
 from spark_datasource.source import HuggingFaceDataSource
+from tests.spark_datasource import reading
 
 
 @pytest.fixture
 def put(hub, repo):
     """Commit tables as the files of one split; the options to read it."""
-    from huggingface_hub import CommitOperationAdd, HfApi
 
     def commit(*tables):
-        api = HfApi(endpoint=hub.endpoint, token="hf_any")
-        api.create_repo(repo, repo_type="dataset")
-        adds = []
-        for i, table in enumerate(tables):
-            sink = io.BytesIO()
-            pq.write_table(table, sink)
-            adds.append(CommitOperationAdd(f"data/train-{i:05d}-of-{len(tables):05d}.parquet", sink.getvalue()))
-        api.create_commit(repo, adds, commit_message="put", repo_type="dataset")
+        count = len(tables)
+        files = {f"data/train-{i:05d}-of-{count:05d}.parquet": table for i, table in enumerate(tables)}
+        reading.put(repo, files)
         return {"path": repo, "endpoint": hub.endpoint}
 
     return commit

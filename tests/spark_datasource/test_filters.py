@@ -18,6 +18,7 @@ from spark_datasource.dataset import open_dataset
 from spark_datasource.filters import compile_filters, parse_filters
 from spark_datasource.read_options import parse_read
 from spark_datasource.reader import HuggingFaceReader
+from tests.spark_datasource.reading import put, read, reader_of
 
 TABLE = pa.table(
     {
@@ -33,29 +34,8 @@ TABLE = pa.table(
 @pytest.fixture(scope="module")
 def sorted_repo():
     """Ten row groups of 40 rows and 800 kB, sorted by id and day."""
-    import io
-
-    from huggingface_hub import HfApi
-
-    sink = io.BytesIO()
-    pq.write_table(TABLE, sink, row_group_size=40, use_dictionary=False)
-    api = HfApi(token="hf_any")
-    api.create_repo("tests/filters", repo_type="dataset", exist_ok=True)
-    api.upload_file(
-        path_or_fileobj=sink.getvalue(),
-        path_in_repo="data/train-00000-of-00001.parquet",
-        repo_id="tests/filters",
-        repo_type="dataset",
-    )
+    put("tests/filters", {"data/train-00000-of-00001.parquet": TABLE}, row_group_size=40, use_dictionary=False)
     return "tests/filters"
-
-
-def read(repo, schema=None, **options):
-    """The rows that Spark's executors would give, without a JVM."""
-    dataset = open_dataset(parse_read({"path": repo, "token": "hf_any", **options}))
-    reader = HuggingFaceReader(dataset, schema or dataset.schema())
-    batches = [batch for part in reader.partitions() for batch in reader.read(part)]
-    return pa.Table.from_batches(batches) if batches else None
 
 
 @pytest.mark.parametrize(
@@ -155,8 +135,7 @@ def test_tasks_hold_about_max_partition_bytes_of_the_chosen_columns(hub, sorted_
     """One file of 8 MB is many tasks; of a narrow column it is one; a larger limit makes fewer."""
 
     def sizes(**options):
-        dataset = open_dataset(parse_read({"path": sorted_repo, "token": "hf_any", **options}))
-        parts = HuggingFaceReader(dataset, dataset.schema()).partitions()
+        parts = reader_of(sorted_repo, **options)[0].partitions()
         return [sum(group.size() for task in part.tasks for group in task.groups()) for part in parts]
 
     assert len(sizes(columns="id")) == 1
@@ -194,7 +173,8 @@ def test_a_schema_may_say_that_there_are_no_nulls(hub, sorted_repo):
 
 def test_a_column_that_is_left_out_is_told_of_once(hub, repo, caplog):
     """What only a later file has, and no card: said with its file, and read when named. A null column learns its type."""
-    put(repo, {"a": [1], "n": pa.nulls(1)}, {"a": [2], "n": ["x"], "late": [3]})
+    first, second = pa.table({"a": [1], "n": pa.nulls(1)}), pa.table({"a": [2], "n": ["x"], "late": [3]})
+    put(repo, {"train-0.parquet": first, "train-1.parquet": second})
     with caplog.at_level(logging.WARNING, "spark_datasource.reader"):
         for _ in range(2):
             assert read(repo).to_pydict() == {"a": [1, 2], "n": [None, "x"]}
@@ -206,41 +186,15 @@ def test_a_column_that_is_left_out_is_told_of_once(hub, repo, caplog):
     assert "train-1.parquet is in neither the first file nor the card" in said[0]
 
 
-def put(repo, *tables):
-    """Commit tables as the files of `train`."""
-    import io
-
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    api = HfApi(token="hf_any")
-    api.create_repo(repo, repo_type="dataset")
-    files = []
-    for number, table in enumerate(tables):
-        sink = io.BytesIO()
-        pq.write_table(pa.table(table), sink)
-        files.append(CommitOperationAdd(f"train-{number}.parquet", sink.getvalue()))
-    api.create_commit(repo, files, commit_message="put", repo_type="dataset")
-
-
 @pytest.fixture
 def put_wide(repo):
-    import io
-
-    from huggingface_hub import HfApi
-
-    sink = io.BytesIO()
-    pq.write_table(pa.table({f"c{i}": [1, 2] for i in range(12)}), sink, compression="none", use_dictionary=False)
-    api = HfApi(token="hf_any")
-    api.create_repo(repo, repo_type="dataset")
-    api.upload_file(path_or_fileobj=sink.getvalue(), path_in_repo="train.parquet", repo_id=repo, repo_type="dataset")
+    table = pa.table({f"c{i}": [1, 2] for i in range(12)})
+    put(repo, {"train.parquet": table}, compression="none", use_dictionary=False)
     return repo
 
 
 def test_what_travels_to_every_task_does_not_grow_with_the_dataset(hub, repo):
     """The pickled reader of 200 files is as small as that of one: files go to the tasks that read them."""
-    import io
-
-    from huggingface_hub import CommitOperationAdd, HfApi
     from pyspark import cloudpickle
 
     def pickled():
@@ -250,15 +204,8 @@ def test_what_travels_to_every_task_does_not_grow_with_the_dataset(hub, repo):
         return len(cloudpickle.dumps(reader))
 
     def add(names):
-        files = []
-        for i in names:
-            sink = io.BytesIO()
-            pq.write_table(pa.table({"id": [i]}), sink)
-            files.append(CommitOperationAdd(f"data/train-{i:05d}.parquet", sink.getvalue()))
-        api.create_commit(repo, files, commit_message="add", repo_type="dataset")
+        put(repo, {f"data/train-{i:05d}.parquet": pa.table({"id": [i]}) for i in names})
 
-    api = HfApi(token="hf_any")
-    api.create_repo(repo, repo_type="dataset")
     add([0])
     one = pickled()
     add(range(1, 200))

@@ -1,21 +1,17 @@
 """Every call of pyspark_huggingface's documentation, with this format in its place."""
 
-import io
-
 import pyarrow as pa
 import pytest
-from pyarrow import parquet as pq
+
+from tests.spark_datasource.reading import put
 
 
 @pytest.fixture(scope="module")
 def fineweb():
     """A dataset laid out as those in that documentation: two configs, a folder of samples, several splits."""
-    from huggingface_hub import CommitOperationAdd, HfApi
 
-    def parquet(scores):
-        sink = io.BytesIO()
-        pq.write_table(pa.table({"text": [f"t{score}" for score in scores], "language_score": scores}), sink)
-        return sink.getvalue()
+    def scored(scores):
+        return pa.table({"text": [f"t{score}" for score in scores], "language_score": scores})
 
     card = """---
 configs:
@@ -26,15 +22,12 @@ configs:
 ---
 """
     files = {
-        "README.md": card.encode(),
-        "sample/10BT/000_00000.parquet": parquet([0.5, 0.991]),
-        "sample/10BT/001_00000.parquet": parquet([0.7, 0.995, 0.2]),
-        "test/000_00000.parquet": parquet([0.1]),
+        "README.md": card,
+        "sample/10BT/000_00000.parquet": scored([0.5, 0.991]),
+        "sample/10BT/001_00000.parquet": scored([0.7, 0.995, 0.2]),
+        "test/000_00000.parquet": scored([0.1]),
     }
-    api = HfApi(token="hf_any")
-    api.create_repo("tests/fineweb-edu", repo_type="dataset", exist_ok=True)
-    adds = [CommitOperationAdd(path, content) for path, content in files.items()]
-    api.create_commit("tests/fineweb-edu", adds, commit_message="put", repo_type="dataset")
+    put("tests/fineweb-edu", files)
     return "tests/fineweb-edu"
 
 

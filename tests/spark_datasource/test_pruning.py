@@ -5,10 +5,10 @@ import random
 
 import pyarrow as pa
 import pytest
-from pyarrow import parquet as pq
 from pyspark.sql import functions as f
 
 from spark_datasource import load_pruned
+from tests.spark_datasource.reading import put
 
 ROWS = 2000
 
@@ -16,10 +16,6 @@ ROWS = 2000
 @pytest.fixture(scope="module")
 def dataset():
     """Ten row groups sorted by `id`: 2 MB of `blob`, floats with NaN, texts with quotes, nulls."""
-    import io
-
-    from huggingface_hub import HfApi
-
     rng = random.Random("pruning")
     table = pa.table(
         {
@@ -32,16 +28,7 @@ def dataset():
             "meta": [{"n": i, "rest": rng.randbytes(200)} for i in range(ROWS)],
         }
     )
-    sink = io.BytesIO()
-    pq.write_table(table, sink, row_group_size=200, use_dictionary=False)
-    api = HfApi(token="hf_any")
-    api.create_repo("tests/pruning", repo_type="dataset", exist_ok=True)
-    api.upload_file(
-        path_or_fileobj=sink.getvalue(),
-        path_in_repo="data/train-00000-of-00001.parquet",
-        repo_id="tests/pruning",
-        repo_type="dataset",
-    )
+    put("tests/pruning", {"data/train-00000-of-00001.parquet": table}, row_group_size=200, use_dictionary=False)
     return "tests/pruning"
 
 

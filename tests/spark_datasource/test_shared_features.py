@@ -13,7 +13,8 @@ from pipeline.errors import OptionError, SchemaError
 from pipeline.parquet.feature_meaning import in_words, is_plain, same_meaning
 from spark_datasource.schemas import spark_schema
 from spark_datasource.write_options import parse_write
-from spark_datasource.writer import HuggingFaceWriter, plan_write
+from spark_datasource.write_plan import plan_write
+from spark_datasource.writer import HuggingFaceWriter
 from tests.spark_datasource.writing import listing, numbers, plan, run, write
 
 IMAGE = {"_type": "Image"}

@@ -8,32 +8,21 @@ import random
 
 import pyarrow as pa
 import pytest
-from pyarrow import parquet as pq
 from pyspark.sql import types as t
 
 from pipeline.errors import CorruptFileError, NotFoundError, OptionError, SchemaError
 from pipeline.localhub import Account, LocalHub
 from pipeline.parquet.features import features_of
 from spark_datasource.schemas import spark_arrow_type, spark_schema
+from tests.spark_datasource import reading
 
 
 @pytest.fixture
 def put(hub):
-    """Commit tables (path -> table) and texts to a repo."""
-    import io
-
-    from huggingface_hub import CommitOperationAdd, HfApi
+    """Commit tables (path -> table) and texts to a repo; the commit's sha."""
 
     def commit(repo, files, **options):
-        api = HfApi(endpoint=hub.endpoint, token="hf_any")
-        api.create_repo(repo, repo_type="dataset", exist_ok=True)
-        adds = []
-        for path, data in files.items():
-            sink = io.BytesIO(data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else b"")
-            if isinstance(data, pa.Table):
-                pq.write_table(data, sink, **options)
-            adds.append(CommitOperationAdd(path, sink.getvalue()))
-        return api.create_commit(repo, adds, commit_message="put", repo_type="dataset").oid
+        return reading.put(repo, files, **options).oid
 
     return commit
 

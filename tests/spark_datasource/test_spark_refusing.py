@@ -72,7 +72,7 @@ def test_rows_in_another_format_are_not_hidden(spark, save, load, fails, api, re
 def test_maps_are_written_and_warned_of(spark, repo, hub, caplog):
     """A map is written for Spark and us; that `datasets` cannot load it is logged once, with the column."""
     from spark_datasource.write_options import parse_write
-    from spark_datasource.writer import plan_write
+    from spark_datasource.write_plan import plan_write
 
     schema = spark.sql("select 1 a, array(map('k', 1)) m").schema
     with caplog.at_level(logging.WARNING, logger="spark_datasource"):

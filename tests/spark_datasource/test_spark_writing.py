@@ -201,7 +201,8 @@ def test_a_first_append_that_comes_second_must_fit(spark, save, load, fails, rep
     from pyspark.sql.types import StructType
 
     from spark_datasource.write_options import parse_write
-    from spark_datasource.writer import HuggingFaceWriter, plan_write
+    from spark_datasource.write_plan import plan_write
+    from spark_datasource.writer import HuggingFaceWriter
 
     options = parse_write({"path": repo, "token": "hf_x"})
     late = HuggingFaceWriter(plan_write(options, StructType().add("other", "string"), overwrite=False))

@@ -1,51 +1,19 @@
 """Several splits at once, files that are not Parquet, buckets, SQL: what `load` takes besides one split of Parquet."""
 
 import gzip
-import io
 import json
 
 import pyarrow as pa
 import pytest
-from pyarrow import parquet as pq
 
 from pipeline.errors import NotFoundError, OptionError, SchemaError
 from spark_datasource.dataset import open_dataset
 from spark_datasource.read_options import parse_read
-from spark_datasource.reader import HuggingFaceReader
-from spark_datasource.schemas import arrow_schema
-
-
-def read(repo, **options):
-    """The rows that Spark's executors would give, without a JVM."""
-    dataset = open_dataset(parse_read({"path": repo, "token": "hf_any", **options}))
-    reader = HuggingFaceReader(dataset, dataset.schema())
-    batches = [batch for part in reader.partitions() for batch in reader.read(part)]
-    return pa.Table.from_batches(batches, arrow_schema(dataset.schema()))
+from tests.spark_datasource.reading import put, read, reader_of
 
 
 @pytest.fixture
-def put(hub):
-    """Commit files (path -> bytes, text or table) to a repo."""
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    def content(data):
-        if isinstance(data, pa.Table):
-            sink = io.BytesIO()
-            pq.write_table(data, sink)
-            return sink.getvalue()
-        return data.encode() if isinstance(data, str) else data
-
-    def commit(repo, files, **options):
-        api = HfApi(endpoint=hub.endpoint, token="hf_any")
-        api.create_repo(repo, repo_type="dataset", exist_ok=True)
-        adds = [CommitOperationAdd(path, content(data)) for path, data in files.items()]
-        return api.create_commit(repo, adds, commit_message="put", repo_type="dataset", **options)
-
-    return commit
-
-
-@pytest.fixture
-def splits(put, repo):
+def splits(hub, repo):
     put(
         repo,
         {
@@ -94,7 +62,7 @@ def test_a_path_of_one_file_reads_that_file(splits):
     assert read(f"hf://datasets/{splits}/data/test-00000-of-00001.parquet").to_pydict() == {"x": [4, 5]}
 
 
-def test_a_column_named_split_is_not_overwritten(put, repo):
+def test_a_column_named_split_is_not_overwritten(hub, repo):
     """A dataset with such a column is read split by split."""
     put(repo, {"train.parquet": pa.table({"split": ["a"]}), "test.parquet": pa.table({"split": ["b"]})})
     with pytest.raises(SchemaError, match="column 'split' of its own; read its splits one by one"):
@@ -117,7 +85,7 @@ JSONL = "".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in zip(*ROWS.va
         ("train.txt", "one\ntwo\n", {"text": ["one", "two"]}),
     ],
 )
-def test_other_formats_are_read_as_datasets_reads_them(put, repo, path, content, expected):
+def test_other_formats_are_read_as_datasets_reads_them(hub, repo, path, content, expected):
     """The same rows, names and features that `load_dataset` gives; columns and conditions apply."""
     from datasets import load_dataset
 
@@ -133,7 +101,7 @@ def test_other_formats_are_read_as_datasets_reads_them(put, repo, path, content,
     assert kept[name].to_pylist() == [one for one in expected[name] if "o" in one or one in ("b,c", "a")]
 
 
-def test_format_options_say_how_files_are_read(put, repo):
+def test_format_options_say_how_files_are_read(hub, repo):
     """`sep`, `field` and `sample_by` reach the format, also where no card says them."""
     put(
         repo,
@@ -145,18 +113,17 @@ def test_format_options_say_how_files_are_read(put, repo):
     assert read(repo, data_files="docs/*.txt", sample_by="paragraph").to_pydict() == {"text": ["x\ny", "z"]}
 
 
-def test_a_large_file_of_lines_is_read_by_several_tasks(put, repo):
+def test_a_large_file_of_lines_is_read_by_several_tasks(hub, repo):
     """One JSON lines file of 6 MB becomes several tasks that give each line once, in order."""
     lines = [json.dumps({"n": i, "pad": "x" * 500}) for i in range(12_000)]
     put(repo, {"train.jsonl": "\n".join(lines)})
-    dataset = open_dataset(parse_read({"path": repo, "token": "hf_any", "columns": "n", "maxPartitionBytes": "1m"}))
-    reader = HuggingFaceReader(dataset, dataset.schema())
+    reader, _ = reader_of(repo, columns="n", maxPartitionBytes="1m")
     parts = reader.partitions()
     assert len(parts) > 4
     assert [n for part in parts for batch in reader.read(part) for n in batch["n"].to_pylist()] == list(range(12_000))
 
 
-def test_revisions_of_every_kind_are_read(put, hub, repo):
+def test_revisions_of_every_kind_are_read(hub, repo):
     """Branch, tag, sha, `refs/pr/N`, a timestamp: each pins its own commit."""
     from huggingface_hub import HfApi
 

@@ -16,6 +16,7 @@ from pipeline.parquet.conform import conform
 from spark_datasource.schemas import arrow_schema, spark_schema
 from spark_datasource.source import HuggingFaceDataSource
 from spark_datasource.type_table import TYPE_TABLE
+from tests.spark_datasource import reading
 
 UTC = datetime.UTC
 MOMENT = datetime.datetime(1969, 12, 31, 23, 59, 59)
@@ -144,13 +145,9 @@ def parquet(columns):
 @pytest.fixture
 def put(hub, repo):
     """Commit files to the repo; its options for the data source."""
-    from huggingface_hub import CommitOperationAdd, HfApi
 
     def commit(*files):
-        api = HfApi(endpoint=hub.endpoint, token="hf_any")
-        api.create_repo(repo, repo_type="dataset", exist_ok=True)
-        adds = [CommitOperationAdd(f"data/train-{i:05d}-of-00009.parquet", data) for i, data in enumerate(files)]
-        api.create_commit(repo, adds, commit_message="put", repo_type="dataset")
+        reading.put(repo, {f"data/train-{i:05d}-of-00009.parquet": data for i, data in enumerate(files)})
         return {"path": repo, "endpoint": hub.endpoint}
 
     return commit

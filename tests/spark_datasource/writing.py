@@ -11,7 +11,8 @@ from pipeline.hub.card import split_info
 from pipeline.hub.listing import list_files
 from pipeline.hub.repo import parse_ref
 from spark_datasource.write_options import parse_write
-from spark_datasource.writer import HuggingFaceWriter, plan_write
+from spark_datasource.write_plan import plan_write
+from spark_datasource.writer import HuggingFaceWriter
 
 
 def plan(path, schema, *, overwrite=False, **options):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import NotFoundError, OptionError, SchemaError
-from pipeline.hub.any_format import resolve_any, splits_matching
+from pipeline.hub.any_format import resolve_any
 from pipeline.hub.card import parse_card
 from pipeline.hub.formats import READABLE, infer_format, kind_of
 from pipeline.hub.listing import DataFile, Listing
@@ -36,7 +36,7 @@ def listing_of(paths, readme=""):
 
 def wanted(paths, split=None, readme="", **asked):
     """The paths of each split that is wanted."""
-    found = splits_matching(listing_of(paths, readme), replace(REF, split=split), **asked)
+    found = resolve_any(listing_of(paths, readme), replace(REF, split=split), **asked).wanted
     return {name: [file.path for file in snapshot.files] for name, snapshot in found.items()}
 
 

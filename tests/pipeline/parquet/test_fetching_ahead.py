@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet as pq
 
 from pipeline.parquet import fetch
-from pipeline.parquet import footer as footers
+from pipeline.parquet import parsed as parsing
 from pipeline.parquet.footer import read_footers
 from pipeline.parquet.plan import balance, measure
 from pipeline.parquet.scan import scan
@@ -100,8 +100,8 @@ def test_thousands_of_footers_are_planned_without_parsing_any_twice(store, monke
     tables = [pa.table({"x": [number], "y": ["a"]}) for number in range(count)]
     files = [task.file for task in store(*tables)]
     parsed, schemas = [], []
-    monkeypatch.setattr(footers.pq, "read_metadata", lambda *args: parsed.append(1) or read_metadata(*args))
-    monkeypatch.setattr(footers, "leaves", lambda schema: schemas.append(1) or leaves(schema))
+    monkeypatch.setattr(parsing.pq, "read_metadata", lambda *args: parsed.append(1) or read_metadata(*args))
+    monkeypatch.setattr(parsing, "leaves", lambda schema: schemas.append(1) or leaves(schema))
     found = read_footers(files, None)
     del parsed[:]
     balance([measure(whole_file(file, footer), ["x"]) for file, footer in zip(files, found, strict=True)], 1 << 20)
@@ -122,4 +122,4 @@ def test_files_of_the_same_columns_keep_their_own_types_and_texts(store):
     assert all(schema.equals(table.schema, check_metadata=True) for schema, table in zip(schemas, tables, strict=True))
 
 
-read_metadata, leaves = footers.pq.read_metadata, footers.leaves
+read_metadata, leaves = parsing.pq.read_metadata, parsing.leaves

@@ -10,8 +10,9 @@ from pyarrow import parquet as pq
 from pipeline.hub import cache
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.resolver import resolve
-from pipeline.parquet import footer as footers
-from pipeline.parquet.footer import Footer, Recent, read_footer, read_footers
+from pipeline.parquet import parsed as parsing
+from pipeline.parquet.footer import Footer, read_footer, read_footers
+from pipeline.parquet.parsed import Recent
 from pipeline.parquet.scan import scan
 from pipeline.parquet.task import ScanTask, find_extents, whole_file
 from pipeline.storage import Meter, expand
@@ -141,14 +142,14 @@ def test_a_long_walk_is_made_once_on_a_machine(put, repo, parquet_bytes, monkeyp
 
 def test_little_of_what_was_parsed_stays(grouped, monkeypatch):
     """Parsed footers stay up to so many bytes of them, and the last one whatever its size: not one per file of a dataset."""
-    monkeypatch.setattr(footers, "_parsed", Recent(1 << 20))
+    monkeypatch.setattr(parsing, "_parsed", Recent(1 << 20))
     whole = read_footer(grouped, None)
     for index in range(100):
         assert Footer(raw=whole.raw + b" " * (index << 10)).rows == 1000
-    assert 5 < len(footers._parsed._held) < 17  # a small one counts as 64 KiB
-    assert sum(map(len, footers._parsed._held)) <= 1 << 20
+    assert 5 < len(parsing._parsed._held) < 17  # a small one counts as 64 KiB
+    assert sum(map(len, parsing._parsed._held)) <= 1 << 20
     assert Footer(raw=whole.raw + b" " * (2 << 20)).metadata() is Footer(raw=whole.raw + b" " * (2 << 20)).metadata()
-    assert len(footers._parsed._held) == 1
+    assert len(parsing._parsed._held) == 1
 
 
 def test_what_is_used_again_stays():

@@ -16,7 +16,8 @@ from pyarrow import parquet as pq
 from pipeline.errors import DatasetError
 from pipeline.parquet import bounds, prune, thrift
 from pipeline.parquet.bounds import plain_schema
-from pipeline.parquet.footer import DECODING, Footer
+from pipeline.parquet.footer import Footer
+from pipeline.parquet.parsed import DECODING
 from pipeline.parquet.prune import FileFilter, PageIndex, kept_row_groups, page_index_ranges, possible_rows
 from pipeline.predicate import filter_batch, parse_predicate
 

@@ -13,7 +13,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from spark_datasource.source import HuggingFaceDataSource
 from spark_datasource.write_options import parse_write
-from spark_datasource.writer import HuggingFaceWriter, plan_write
+from spark_datasource.write_plan import plan_write
+from spark_datasource.writer import HuggingFaceWriter
 
 
 @pytest.fixture
