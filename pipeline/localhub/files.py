@@ -77,16 +77,16 @@ class Files:
             at = term_end
 
     def dedup_answer(self, chunk: bytes, user: Identity) -> bytes | None:
-        """A shard with the xorbs, as far as the user may read them, of a file that has this chunk; None if there is none."""
+        """A shard with the xorbs, as far as the user may read them, of the files that have this chunk; None if there is none."""
+        seen: dict[bytes, None] = {}
         with self._database.read() as conn:
             for row in conn.execute("SELECT file, term FROM dedup WHERE chunk = ?", (chunk,)):
+                if len(seen) >= _DEDUP_XORBS_MAX:
+                    break
                 if _readable_file(conn, row["file"], user):
-                    file = self.find(from_hex(row["file"]))
-                    names = dict.fromkeys(term.xorb for term in file.terms[row["term"] :])
-                    seen = [name for name in list(names)[:_DEDUP_XORBS_MAX] if readable(conn, name, user)]
-                    if seen:
-                        return self._dedup_shard(seen)
-        return None
+                    terms = self.find(from_hex(row["file"])).terms[row["term"] :]
+                    seen |= {name: None for name in {term.xorb: None for term in terms} if readable(conn, name, user)}
+        return self._dedup_shard(list(seen)[:_DEDUP_XORBS_MAX]) if seen else None
 
     def _dedup_shard(self, xorbs: list[bytes]) -> bytes:
         tables = ((xorb, self._xorbs.table(xorb)) for xorb in xorbs)

@@ -73,9 +73,10 @@ class SparseFile(io.RawIOBase):
     def read(self, size: int = -1) -> memoryview | bytes:  # Arrow takes any buffer
         end = self._size if size < 0 else min(self._size, self._at + size)
         start, self._at = self._at, max(end, self._at)
-        return self._read(start, end) if end > start else b""
+        return self.read_range(start, end) if end > start else b""
 
-    def _read(self, start: int, end: int) -> memoryview | bytes:
+    def read_range(self, start: int, end: int) -> memoryview | bytes:
+        """The bytes [start, end), wherever the file stands."""
         parts: list[memoryview | bytes] = []
         for piece in self._pieces:
             if piece.end <= start or piece.start >= end:

@@ -46,24 +46,37 @@ def _advice(own: pa.DataType, reason: str) -> str:
     return f"it holds {str(own)[:100]}; a type that holds both would do, when Spark reads with .schema(...)"
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type that files are written with: dictionaries, views and extensions as what they hold, every child nullable."""
+def plain_type(kind: pa.DataType, *, required: bool = False) -> pa.DataType:
+    """The type that files are written with: dictionaries, views and extensions as what they hold.
+
+    Every child is nullable, unless those that are `required` shall stay so.
+    """
+
+    def child(field: pa.Field, name: str) -> pa.Field:
+        return pa.field(name, plain_type(field.type, required=required), field.nullable or not required)
+
     if isinstance(kind, pa.BaseExtensionType):
-        return plain_type(kind.storage_type)
+        return plain_type(kind.storage_type, required=required)
     if types.is_dictionary(kind):
-        return plain_type(kind.value_type)
+        return plain_type(kind.value_type, required=required)
     if types.is_struct(kind):
-        return pa.struct([pa.field(child.name, plain_type(child.type)) for child in kind])
+        return pa.struct([child(field, field.name) for field in kind])
     if types.is_map(kind):
-        return pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
+        return pa.map_(plain_type(kind.key_type, required=required), child(kind.item_field, "value"))
     if types.is_list(kind) or types.is_list_view(kind):
-        return pa.list_(pa.field("element", plain_type(kind.value_type)))
+        return pa.list_(child(kind.value_field, "element"))
     if types.is_large_list(kind) or types.is_large_list_view(kind):
-        return pa.large_list(pa.field("element", plain_type(kind.value_type)))
+        return pa.large_list(child(kind.value_field, "element"))
     if types.is_fixed_size_list(kind):
-        return pa.list_(pa.field("element", plain_type(kind.value_type)), kind.list_size)
+        return pa.list_(child(kind.value_field, "element"), kind.list_size)
     views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
     return views.get(kind, kind)
+
+
+def shared_type(kinds: Iterable[pa.DataType]) -> pa.DataType | None:
+    """As `common_type`, but children that are required in all of one type stay so."""
+    first, *others = (plain_type(kind, required=True) for kind in kinds)
+    return first if all(one.equals(first) for one in others) else common_type([first, *others])
 
 
 def common_type(kinds: Iterable[pa.DataType]) -> pa.DataType | None:

@@ -117,12 +117,12 @@ class Readers:
 
 
 def fetch_ahead(
-    tasks: Iterable[Task], readers: Readers, options: ScanOptions
+    fetches: Iterable[Fetch], readers: Readers, options: ScanOptions
 ) -> Generator[tuple[Fetch, SparseFile], None, None]:
     """Each row group with a file to read it from; the next ones are being fetched within the budget."""
     waiting: deque[_Run] = deque()
     pool = ThreadPoolExecutor(options.prefetch_requests, thread_name_prefix="fetch")
-    runs = _runs(tasks, readers, options)
+    runs = _runs(fetches, readers, options)
     upcoming = next(runs, None)
     most_runs = options.prefetch_requests * _QUEUED
 
@@ -166,11 +166,11 @@ def _fetch(reader: RangeReader, start: int, end: int, after: Sequence[Future[byt
     return reader.read(start, end)
 
 
-def _runs(tasks: Iterable[Task], readers: Readers, options: ScanOptions) -> Iterator[_Run]:
+def _runs(fetches: Iterable[Fetch], readers: Readers, options: ScanOptions) -> Iterator[_Run]:
     """Row groups that follow each other in a file, together up to a block; the first one alone, for who waits for it."""
     run: _Run | None = None
     is_first = True
-    for fetch in _fetches(tasks):
+    for fetch in fetches:
         size = fetch.size if fetch.size <= options.prefetch_bytes else 0
         if run and not is_first and _continues(run, fetch, size, options):
             run.fetches.append(fetch)
@@ -194,7 +194,8 @@ def _continues(run: _Run, fetch: Fetch, size: int, options: ScanOptions) -> bool
     return 0 <= fetch.ranges[0][0] - before.ranges[-1][1] <= min(options.hole_bytes, _GAP_BYTES)
 
 
-def _fetches(tasks: Iterable[Task]) -> Iterator[Fetch]:
+def fetches_of(tasks: Iterable[Task]) -> Iterator[Fetch]:
+    """The row groups of tasks, with the byte ranges of their columns. Raises SchemaError for a column that a file lacks."""
     for position, (task, columns) in enumerate(tasks):
         if columns:
             _check_columns(task.file.uri, task.footer, tuple(columns))

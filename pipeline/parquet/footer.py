@@ -90,6 +90,16 @@ class Footer:
         return parse(self.raw).schema
 
     @property
+    def name(self) -> str:
+        """What names a file by its content, wherever it lies: a hash of its footer."""
+        return hashlib.blake2b(self.raw, digest_size=8).hexdigest()
+
+    @property
+    def shape(self) -> bytes:
+        """The bytes that describe its columns: the same in all files of one Parquet schema by one kind of writer."""
+        return parse(self.raw).begin
+
+    @property
     def rows(self) -> int:
         """Rows in its row groups."""
         return int(self.metadata().num_rows)

@@ -29,6 +29,7 @@ MARKER = b"C3pAKmYfs7ZGJjEZDaAmCt8NBOWNR4hrA622Es6NTFbK0l2VLc6R5nHPEVVqfxXC"
 _FILLER_BYTES = 8 << 10
 PAD_BYTES = _FILLER_BYTES + 2 * len(MARKER)
 _FIRST_BYTE = 4  # after Parquet's magic bytes
+FIRST_CHUNK_BYTES = _FIRST_BYTE + PAD_BYTES  # of a file in blocks: the first pad ends it
 ROW_GROUP_BYTES = 32_000_000
 # Measured on 80 MB of text and numbers: rows inserted (1 %) are 5.4 % of new bytes, appended (5 %) 6.2 %, removed (1 %) 2.2 %.
 # With pyarrow's own sizes (256 KiB to 1 MiB): 3.8 to 6.5, 7.0 and 10; with dictionaries for all columns too: 5.7 to 7.7, 7.5
@@ -47,13 +48,14 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """A layout and its sizes. `row_group_bytes`, as Arrow counts them, and `row_group_rows` are the most that a row group of
-    `editable` has; blocks are cut by who writes them.
+    `editable` has; blocks are cut by who writes them. `marker` is what ends a chunk in Xet storage (marker.py).
     """
 
     kind: Kind
     row_group_bytes: int = ROW_GROUP_BYTES
     row_group_rows: int | None = None
     dictionary_columns: tuple[str, ...] = ()
+    marker: bytes = MARKER
 
 
 def writer_options(
@@ -114,9 +116,9 @@ def is_list_like(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def pad(digest: bytes) -> bytes:
+def pad(digest: bytes, marker: bytes = MARKER) -> bytes:
     """The bytes between two blocks, for a 16-byte digest of what came before."""
-    return MARKER + digest * (_FILLER_BYTES // len(digest)) + MARKER
+    return marker + digest * (_FILLER_BYTES // len(digest)) + marker
 
 
 def is_padded(row_groups: Sequence[RowGroup]) -> bool:

@@ -71,6 +71,11 @@ class Parsed:
         return self._shape.schema
 
     @property
+    def begin(self) -> bytes:
+        """The footer's bytes up to the end of its Parquet schema."""
+        return self._shape.begin
+
+    @property
     def columns(self) -> list[tuple[str, str]]:
         """Each Parquet column's path and its top-level column."""
         return self._shape.columns

@@ -19,7 +19,7 @@ from pipeline.errors import CorruptFileError, DatasetError
 from pipeline.hub.repo import Secret
 from pipeline.parquet.blocks import SparseFile
 from pipeline.parquet.decoded import decoded_bytes
-from pipeline.parquet.fetch import Fetch, Readers, fetch_ahead
+from pipeline.parquet.fetch import Fetch, Readers, fetch_ahead, fetches_of
 from pipeline.parquet.footer import one_line
 from pipeline.parquet.parsed import DECODING
 from pipeline.parquet.task import ScanOptions, ScanTask, Task
@@ -63,21 +63,33 @@ def scan_each(
     yield from one_ahead(_decoded(tasks, readers, options), "decode", readers.close)
 
 
+def fetch_groups(
+    fetches: Iterable[Fetch], token: Secret | None, options: ScanOptions
+) -> Generator[tuple[Fetch, SparseFile], None, None]:
+    """Row groups for who wants their bytes, each with a file that has them; `decode_group` gives their rows."""
+    readers = Readers(token, Meter(), options.cache_bytes)
+    try:
+        yield from fetch_ahead(fetches, readers, options)
+    finally:
+        readers.close()
+
+
 def _decoded(
     tasks: Iterable[Task], readers: Readers, options: ScanOptions
 ) -> Generator[tuple[int, pa.RecordBatch], None, None]:
-    with closing(fetch_ahead(tasks, readers, options)) as fetches:
+    with closing(fetch_ahead(fetches_of(tasks), readers, options)) as fetches:
         for fetch, data in fetches:
             readers.meter.use(fetch.size)
             try:
-                for batch in _decode(fetch, data, options):
+                for batch in decode_group(fetch, data, options):
                     yield fetch.position, batch if fetch.columns is None else batch.select(_names(fetch))
             except CorruptFileError:
                 readers.forget(fetch.task.file, data)
                 raise
 
 
-def _decode(fetch: Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa.RecordBatch]:
+def decode_group(fetch: Fetch, data: SparseFile, options: ScanOptions) -> Iterator[pa.RecordBatch]:
+    """A row group's rows, out of a file that has its bytes. Raises CorruptFileError naming file and row group."""
     task, group = fetch.task, fetch.group
     num_bytes = decoded_bytes(task.footer, group, group.select(fetch.columns))
     rows = max(1, min(options.batch_rows, options.batch_bytes * max(1, group.rows) // max(1, num_bytes)))

@@ -23,7 +23,7 @@ from pipeline.parquet.thrift import (
     write_list_header,
 )
 
-_NUM_ROWS, _ROW_GROUPS = 3, 4  # of FileMetaData
+_NUM_ROWS, _ROW_GROUPS, _COLUMN_ORDERS = 3, 4, 7  # of FileMetaData
 _COLUMNS, _GROUP_ROWS = 1, 3  # of RowGroup
 
 
@@ -49,11 +49,28 @@ def subset_footer(raw: bytes, row_groups: Sequence[int]) -> bytes:
     index = _index(raw)
     if row_groups and not 0 <= min(row_groups) <= max(row_groups) < len(index.groups):
         raise IndexError(f"row groups {list(row_groups)!r} are not all among the file's {len(index.groups)}")
-    rows = write_integer(sum(index.rows[group] for group in row_groups))
-    groups = b"".join(raw[slice(*index.groups[group])] for group in row_groups)
-    header = write_list_header(STRUCT, len(row_groups))
+    groups = [raw[slice(*index.groups[group])] for group in row_groups]
+    return with_row_groups(raw, groups, sum(index.rows[group] for group in row_groups))
+
+
+def with_row_groups(raw: bytes, groups: Sequence[bytes], rows: int) -> bytes:
+    """A FileMetaData with these RowGroup structs, of so many rows in all, instead of its own. Raises as `subset_footer`."""
+    index = _index(raw)
+    header = write_list_header(STRUCT, len(groups))
     between = raw[index.num_rows.end : index.first]
-    return b"".join((raw[: index.num_rows.start], rows, between, header, groups, raw[index.end :]))
+    return b"".join((raw[: index.num_rows.start], write_integer(rows), between, header, *groups, raw[index.end :]))
+
+
+def row_group_rows(raw: bytes, row_group: int) -> int:
+    """The rows of a row group. Raises as `subset_footer`."""
+    return _index(raw).rows[row_group]
+
+
+def column_orders(raw: bytes) -> list[bytes]:
+    """How each Parquet column's values are compared, as ColumnOrder structs; empty where the writer does not say."""
+    after, _ = fields(raw, _index(raw).end, after=_ROW_GROUPS)
+    orders = items(raw, after[_COLUMN_ORDERS], STRUCT) if _COLUMN_ORDERS in after else []
+    return [raw[order.start : order.end] for order in orders]
 
 
 def column_chunks(raw: bytes, row_group: int) -> list[Field]:

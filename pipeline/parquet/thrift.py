@@ -21,6 +21,8 @@ TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, UUID =
 _FIXED = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8, UUID: 16}
 _INTEGERS = (I16, I32, I64)
 _MOST_NESTED = 32
+_NUMBER = re.compile(rb"[\x80-\xff]{0,9}+[\x00-\x7f]")
+_ONE_BYTE = [bytes([byte]) for byte in range(256)]
 
 
 class Field(NamedTuple):
@@ -31,28 +33,30 @@ class Field(NamedTuple):
     end: int
 
 
-def fields(raw: bytes, at: int, until: int | None = None, depth: int = 0) -> tuple[Mapping[int, Field], int]:
+def fields(
+    raw: bytes, at: int, until: int | None = None, depth: int = 0, after: int = 0
+) -> tuple[dict[int, Field], int]:
     """The fields of the struct that starts at `at`, by their ids in file order, and the struct's end.
 
-    With `until` only those before that field, and where its value starts. Raises CorruptFileError, as all here do, for
-    bytes that are no such thing.
+    With `until` only those before that field, and where its value starts; with `after`, `at` is the end of that field. Raises
+    CorruptFileError, as all here do, for bytes that are no such thing.
     """
     found: dict[int, Field] = {}
-    last = 0
-    while header := _byte(raw, at):
-        at += 1
+    last, size, match = after, len(raw), _flat_field().match
+    while header := raw[at] if at < size else _byte(raw, at):
+        first = at + 1
         if delta := header >> 4:
             last += delta
         else:
-            number, at = varint(raw, at)
+            number, first = varint(raw, first)
             last = _signed(number)
         if last in found:
-            raise CorruptFileError(f"a Thrift struct has its field {last} twice, at byte {at}")
+            raise CorruptFileError(f"a Thrift struct has its field {last} twice, at byte {first}")
         if last == until:
-            return found, at
-        end = skip(raw, at, header & 15, depth)
-        found[last] = Field(header & 15, at, end)
-        at = end
+            return found, first
+        flat = match(raw, at)
+        at = flat.end() if flat else skip(raw, first, header & 15, depth)
+        found[last] = Field(header & 15, first, at)
     return found, at + 1
 
 
@@ -105,8 +109,27 @@ def write_list_header(kind: int, count: int) -> bytes:
     return bytes([count << 4 | kind]) if count < 15 else bytes([0xF0 | kind]) + _write_varint(count)
 
 
+def write_binary(value: bytes) -> bytes:
+    """A string, as `binary` reads it."""
+    return _write_varint(len(value)) + value
+
+
+def write_struct(values: Mapping[int, tuple[int, bytes]]) -> bytes:
+    """A struct of these fields: by rising id, the kind and the bytes of each value."""
+    written, last = [], 0
+    for number, (kind, value) in values.items():
+        delta = number - last
+        written.append(_ONE_BYTE[delta << 4 | kind] if 0 < delta < 16 else _ONE_BYTE[kind] + write_integer(number))
+        written.append(value)
+        last = number
+    written.append(b"\0")
+    return b"".join(written)
+
+
 def varint(raw: bytes, at: int) -> tuple[int, int]:
     """A number of at most 64 bits without a sign, and its end."""
+    if (value := _byte(raw, at)) < 128:
+        return value, at + 1
     value = 0
     for shift in range(0, 70, 7):
         byte = _byte(raw, at)
@@ -119,10 +142,11 @@ def varint(raw: bytes, at: int) -> tuple[int, int]:
 
 def skip(raw: bytes, at: int, kind: int, depth: int = 0) -> int:
     """The end of a field's value of this kind."""
+    if kind in _INTEGERS:
+        number = _NUMBER.match(raw, at)
+        return number.end() if number else varint(raw, at)[1]
     if kind in _FIXED:
         return _checked(raw, at, _FIXED[kind])
-    if kind in _INTEGERS:
-        return varint(raw, at)[1]
     if kind == BINARY:
         length, at = varint(raw, at)
         return _checked(raw, at, length)
@@ -205,14 +229,27 @@ def _flat_struct() -> re.Pattern[bytes]:
     Walking a footer of 100,000 column chunks field by field takes seconds in Python, this 0.2 s. What it does not match is
     walked. Each choice is decided by its first byte and is never taken back, so that it is linear too.
     """
-    number = rb"[\x80-\xff]{0,9}+[\x00-\x7f]"
+    short, _, middle = _flat_values()
+    return re.compile(_one_of([*short, _header(STRUCT) + middle]) + rb"*+\x00", re.DOTALL)
+
+
+@cache
+def _flat_field() -> re.Pattern[bytes]:
+    """Matches a field, its header too, that could stand in such a struct."""
+    short, lists, middle = _flat_values()
+    return re.compile(_one_of([*short, lists, _header(STRUCT) + middle]), re.DOTALL)
+
+
+@cache
+def _flat_values() -> tuple[list[bytes], bytes, bytes]:
+    """Patterns of short fields, of lists, and of a struct's value of such fields, lists and structs of them."""
+    number = _NUMBER.pattern
     text = _one_of(_texts(range(first, first + 8)) for first in range(0, 128, 8))
     numbers = _list_of(I32, number, 14), _list_of(I64, number, 14)
     short = [_header(*_INTEGERS) + number, _header(BINARY) + text, _header(TRUE, FALSE), _header(DOUBLE) + b".{8}"]
     inner = _one_of([*short, _header(LIST) + _one_of(numbers)]) + rb"*+\x00"
     lists = _header(LIST) + _one_of([*numbers, _list_of(BINARY, text, 4), _list_of(STRUCT, inner, 5)])
-    middle = _one_of([*short, lists, _header(STRUCT) + inner]) + rb"*+\x00"
-    return re.compile(_one_of([*short, _header(STRUCT) + middle]) + rb"*+\x00", re.DOTALL)
+    return short, lists, _one_of([*short, lists, _header(STRUCT) + inner]) + rb"*+\x00"
 
 
 def _header(*kinds: int) -> bytes:

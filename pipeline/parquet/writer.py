@@ -6,71 +6,24 @@ holds more than one row group; the sink is anything with `write`, so that a file
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet as pq
 
 from pipeline.errors import OptionError
+from pipeline.parquet.block_file import BlockFile
 from pipeline.parquet.cuts import Cuts
 from pipeline.parquet.dictionaries import repeating_columns
 from pipeline.parquet.features import Features, with_features
-from pipeline.parquet.layout import Kind, Layout, pad, writer_options
+from pipeline.parquet.layout import Kind, Layout, writer_options
+from pipeline.parquet.rowgroup_copy import RawGroup
+from pipeline.parquet.sinks import CountingSink
+from pipeline.parquet.sinks import WrittenFile as WrittenFile
 
 _GROUPS_PER_FILE = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenFile:
-    """What went into a file: `num_bytes` as Arrow holds the rows, `size` as the file."""
-
-    rows: int
-    num_bytes: int
-    size: int
-
-
-class _CountingSink:
-    """Passes writes on, and counts them."""
-
-    def __init__(self, sink: Any) -> None:
-        self._sink = sink
-        self.closed = False
-        self.size = 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self._sink.write(view)
-        self.size += view.nbytes
-        return view.nbytes
-
-    def flush(self) -> None:
-        """Nothing waits here."""
-
-    def writable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class _DigestingSink(_CountingSink):
-    """Remembers a digest of what passed since the last pad, too: half the time that images take to write."""
-
-    def __init__(self, sink: Any) -> None:
-        super().__init__(sink)
-        self._digest = hashlib.blake2b(digest_size=16)
-
-    def write(self, data: Any) -> int:
-        self._digest.update(data)
-        return super().write(data)
-
-    def take_digest(self) -> bytes:
-        digest, self._digest = self._digest, hashlib.blake2b(digest_size=16)
-        return digest.digest()
 
 
 def check_writable(schema: pa.Schema) -> None:
@@ -79,19 +32,61 @@ def check_writable(schema: pa.Schema) -> None:
 
 
 class FileWriter:
-    """One Parquet file. `identity` makes the first pad of a `blocks` file its own, so that global deduplication finds it.
-
-    Nothing is written before the first row group, which decides about dictionaries.
-    """
+    """One Parquet file. `identity` makes the first pad of a `blocks` file its own, so that global deduplication finds it."""
 
     def __init__(
         self, sink: Any, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
     ) -> None:
-        self._digests = _DigestingSink(sink) if layout.kind is Kind.BLOCKS else None
-        self._sink = self._digests or _CountingSink(sink)
+        self._file: BlockFile | EditableFile
+        if layout.kind is Kind.BLOCKS:
+            self._file = BlockFile(sink, schema, layout=layout, features=features, identity=identity)
+        else:
+            self._file = EditableFile(sink, schema, layout=layout, features=features)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The file's columns, with features."""
+        return self._file.schema
+
+    @property
+    def rows(self) -> int:
+        """Rows written so far."""
+        return self._file.rows
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of these rows, as Arrow holds them; for copied ones, as their pages do before compression."""
+        return self._file.num_bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.size
+
+    def write_row_group(self, table: pa.Table) -> None:
+        """Write a table as one row group. Empty tables write nothing."""
+        self._file.write_row_group(table)
+
+    def copy_block(
+        self, groups: Sequence[RawGroup], columns: Mapping[str, str], constants: Mapping[str, pa.Scalar] | None = None
+    ) -> None:
+        """Copy row groups into a `blocks` file, as `BlockFile.copy_block` does."""
+        assert isinstance(self._file, BlockFile), "an editable file is cut by its rows, not by those of others"
+        self._file.copy_block(groups, columns, constants)
+
+    def close(self) -> WrittenFile:
+        """Write the footer."""
+        return self._file.close()
+
+
+class EditableFile:
+    """A file in the layout `editable`. Nothing is written before the first row group, which decides about dictionaries."""
+
+    def __init__(self, sink: Any, schema: pa.Schema, *, layout: Layout, features: Features | None) -> None:
+        self._sink = CountingSink(sink)
         self._file = pa.PythonFile(self._sink, mode="w")
         self.schema = with_features(schema, features)
-        self._layout, self._features, self._identity = layout, features, identity
+        self._layout, self._features = layout, features
         self._writer: pq.ParquetWriter | None = None
         self.rows = 0
         self.num_bytes = 0
@@ -109,15 +104,11 @@ class FileWriter:
         writer.write_table(table.replace_schema_metadata(self.schema.metadata), row_group_size=table.num_rows)
         self.rows += table.num_rows
         self.num_bytes += table.nbytes
-        if self._digests:
-            self._file.flush()
-            self._file.write(pad(self._digests.take_digest()))
 
     def close(self) -> WrittenFile:
-        """Write the footer. A file that is cut by content says so under the key that `datasets` has for it."""
+        """Write the footer, which says that the file is cut by content, under the key that `datasets` has for it."""
         writer = self._begun(self.schema.empty_table())
-        if self._digests is None:
-            writer.add_key_value_metadata({"content_defined_chunking": "true"})
+        writer.add_key_value_metadata({"content_defined_chunking": "true"})
         writer.close()
         self._file.close()
         return WrittenFile(rows=self.rows, num_bytes=self.num_bytes, size=self.size)
@@ -125,12 +116,8 @@ class FileWriter:
     def _begun(self, first: pa.Table) -> pq.ParquetWriter:
         """The writer, which is made for the first row group."""
         if self._writer is None:
-            repeating = () if self._digests else repeating_columns(first)
-            options = writer_options(self._layout, self.schema, self._features, repeating)
+            options = writer_options(self._layout, self.schema, self._features, repeating_columns(first))
             self._writer = pq.ParquetWriter(self._file, self.schema, **options)
-            if self._digests:
-                self._file.write(pad(hashlib.blake2b(self._identity.encode(), digest_size=16).digest()))
-                self._digests.take_digest()
         return self._writer
 
 

@@ -23,14 +23,18 @@ the values below pickle to executors that only have pyarrow.
 | `round(x, 1)` | halves away from zero |
 | `cast(x as int)`, `x::int` | fractions are cut towards zero; a value that does not fit stops the run with an error |
 | `case when ... end`, `if`, `coalesce` | every branch is computed for all rows, so a failing cast fails in any |
+| `nullif ifnull nvl least greatest floor ceil` | as in SQL; `least` and `greatest` pass over nulls |
+| `replace(s, 'a', 'b')`, `regexp_replace` | every occurrence; in a pattern's replacement `\\1` is its first group |
 | `size array_length cardinality` | the length of a list |
+| `element_at(list, 1)` | from 1; null where the list is shorter |
+| `named_struct('bytes', x, 'path', null)` | a struct |
 | `lower upper starts_with ends_with contains abs` | the obvious; what is looked for is a literal |
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TypeVar
 
@@ -40,7 +44,15 @@ import pyarrow.compute as pc
 from pipeline.errors import RecipeError, SchemaError
 from pipeline.predicate.terms import Place, Term, compute
 
-__all__ = ["Expression", "Predicate", "filter_batch", "parse_expression", "parse_predicate", "project"]
+__all__ = [
+    "Expression",
+    "Predicate",
+    "cast_expression",
+    "filter_batch",
+    "parse_expression",
+    "parse_predicate",
+    "project",
+]
 
 _MESSAGE_CHARACTERS = 160  # Arrow quotes the value that it could not read, however long
 
@@ -75,7 +87,7 @@ def parse_predicate(sql: str, schema: pa.Schema | None = None, label: str = "whe
 
     Raises `RecipeError`, which starts with `label` and the position.
     """
-    term, columns, _ = _compile(Place(sql=sql, label=label), schema)
+    term, columns, _ = _compile(Place(sql=sql, label=label), schema, {})
     if term.type is not None and not (pa.types.is_boolean(term.type) or pa.types.is_null(term.type)):
         problem = f"{term.describe()} must be true or false; compare it with something"
         raise Place(sql=sql, label=label).error(term.offset, problem)
@@ -83,18 +95,38 @@ def parse_predicate(sql: str, schema: pa.Schema | None = None, label: str = "whe
     return Predicate(sql=sql, expression=expression, columns=columns)
 
 
-def parse_expression(sql: str, schema: pa.Schema | None = None, label: str = "expression") -> Expression:
-    """Reads a value. A column on its own keeps its type, dictionaries too. Raises as `parse_predicate`."""
-    term, columns, column = _compile(Place(sql=sql, label=label), schema)
+def parse_expression(
+    sql: str,
+    schema: pa.Schema | None = None,
+    label: str = "expression",
+    inputs: Mapping[str, Expression] | None = None,
+) -> Expression:
+    """Reads a value. A column on its own keeps its type, dictionaries too. Raises as `parse_predicate`.
+
+    With `inputs`, names mean these expressions over the schema, not its columns.
+    """
+    term, columns, column = _compile(Place(sql=sql, label=label), schema, inputs or {})
+    if inputs and column is not None:
+        return replace(inputs[column], sql=sql)
     kind = schema.field(column).type if schema is not None and column is not None else term.type
     expression = term.expression if column is None else pc.field(column)
     return Expression(sql=sql, expression=expression, columns=columns, source_column=column, type=kind)
 
 
-def _compile(place: Place, schema: pa.Schema | None) -> tuple[Term, tuple[str, ...], str | None]:
+def cast_expression(value: Expression, kind: pa.DataType, label: str = "cast") -> Expression:
+    """A value of known type as another type, as CAST does it; lists and structs go child by child. May raise `RecipeError`."""
+    from pipeline.predicate.casts import cast_value  # here, because executors have no sqlglot
+
+    expression = cast_value(value.expression, value.type, kind, Place(sql=value.sql, label=label))
+    return replace(value, expression=expression, source_column=None, type=kind)
+
+
+def _compile(
+    place: Place, schema: pa.Schema | None, inputs: Mapping[str, Expression]
+) -> tuple[Term, tuple[str, ...], str | None]:
     from pipeline.predicate.compiler import compile_sql  # here, because executors have no sqlglot
 
-    return compile_sql(place, schema)
+    return compile_sql(place, schema, inputs)
 
 
 def filter_batch(batch: pa.RecordBatch, predicate: Predicate) -> pa.RecordBatch:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from sqlglot import exp
 
 from pipeline.predicate.functions import ArgumentError
-from pipeline.predicate.terms import NUMBERS, Term, cast_literal, family
+from pipeline.predicate.terms import NUMBERS, Place, Term, cast_literal, family, type_of
 
 if TYPE_CHECKING:
     from pipeline.predicate.compiler import Compiler
@@ -46,6 +46,29 @@ def literal_term(compiler: Compiler, node: Any, offset: int, value: pa.Scalar) -
 def cast(compiler: Compiler, node: Any, offset: int) -> Term:
     """Numbers lose their fraction (towards zero), times their rest; what does not fit stops the run with one line."""
     term, kind = compiler.term(node.this, offset), _target_type(compiler, node, offset)
+    found = _cast(term, kind)
+    return (
+        literal_term(compiler, node, offset, found)
+        if isinstance(found, pa.Scalar)
+        else compiler.finish(node, offset, found)
+    )
+
+
+def cast_value(value: pc.Expression, own: pa.DataType | None, kind: pa.DataType, place: Place) -> pc.Expression:
+    """A value of a known type as another one, as CAST does it. Raises `RecipeError` where there is no such cast."""
+    term = Term(expression=value, type=own, offset=0, text=place.sql)
+    try:
+        found = _cast(term, kind)
+        type_of(pc.field("-").cast(kind), pa.schema([pa.field("-", own or pa.null())]))
+    except ArgumentError as err:
+        raise place.error(err.offset, err.problem) from err
+    except (pa.ArrowException, ValueError) as err:
+        raise place.error(0, f"{term.describe()} cannot become {kind}; choose a type that its values fit") from err
+    return found
+
+
+def _cast(term: Term, kind: pa.DataType) -> Any:
+    """The value as an expression, or a scalar where it is a literal that had to be read."""
     groups = (None if term.type is None else family(term.type), family(kind))
     if groups[0] in NUMBERS and groups[1] == "time":
         raise ArgumentError(
@@ -53,7 +76,7 @@ def cast(compiler: Compiler, node: Any, offset: int) -> Term:
         )
     if term.literal is not None and groups == ("text", "time"):
         try:
-            return literal_term(compiler, node, offset, cast_literal(term.literal, kind))
+            return cast_literal(term.literal, kind)
         except pa.ArrowException as err:
             raise ArgumentError(
                 term, f"{term.text} is not a {kind}; write '2026-01-31' or '2026-01-31 23:59:59'"
@@ -66,7 +89,7 @@ def cast(compiler: Compiler, node: Any, offset: int) -> Term:
         allow_time_truncate=True,
     )
     subject = pc.trunc(term.expression) if whole else term.expression
-    return compiler.finish(node, offset, subject.cast(options=options))
+    return subject.cast(options=options)
 
 
 def _target_type(compiler: Compiler, node: Any, offset: int) -> pa.DataType:

@@ -8,8 +8,9 @@ side starts.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,9 @@ from pipeline.errors import RecipeError
 from pipeline.predicate.functions import FUNCTIONS, ArgumentError
 from pipeline.predicate.operators import OPERATORS
 from pipeline.predicate.terms import NoCommonTypeError, Place, Term, type_of
+
+if TYPE_CHECKING:
+    from pipeline.predicate import Expression
 
 _PLAIN = parser.Parser
 
@@ -38,14 +42,16 @@ class _MixSQL(Dialect):
         NO_PAREN_FUNCTION_PARSERS = {"CASE": _PLAIN.NO_PAREN_FUNCTION_PARSERS["CASE"]}  # noqa: RUF012
 
 
-def compile_sql(place: Place, schema: pa.Schema | None) -> tuple[Term, tuple[str, ...], str | None]:
+def compile_sql(
+    place: Place, schema: pa.Schema | None, inputs: Mapping[str, Expression]
+) -> tuple[Term, tuple[str, ...], str | None]:
     """The term, the top-level columns it reads (sorted), and the column that it is, if it is nothing else.
 
-    Raises `RecipeError` with the position of what cannot be read.
+    With `inputs`, names are theirs, not the schema's. Raises `RecipeError` with the position of what cannot be read.
     """
     try:
         tree = _parse(place)
-        compiler = Compiler(place=place, schema=schema, columns=set())
+        compiler = Compiler(place=place, schema=schema, columns=set(), inputs=inputs)
         term = compiler.term(tree)
     except RecursionError as err:
         raise place.error(0, "the expression is nested too deeply; use IN (...) or fewer parentheses") from err
@@ -89,6 +95,7 @@ class Compiler:
     place: Place
     schema: pa.Schema | None
     columns: set[str]
+    inputs: Mapping[str, Expression]
 
     def term(self, node: exp.Expr, parent_offset: int = 0) -> Term:
         """The term of a node. Raises `RecipeError` with its position."""
@@ -135,9 +142,14 @@ class Compiler:
 
     def _column(self, node: exp.Column | exp.Dot, offset: int) -> Term:
         names = self.path(node)
-        self.columns.add(names[0])
-        field = pc.field(names[0]) if len(names) == 1 else pc.field(*names)
         kind = None if self.schema is None else self._resolve(names, offset)
+        if self.inputs:
+            whole = self.inputs[names[0]]
+            self.columns.update(whole.columns)
+            field = pc.struct_field(whole.expression, names[1:]) if len(names) > 1 else whole.expression
+        else:
+            self.columns.add(names[0])
+            field = pc.field(names[0]) if len(names) == 1 else pc.field(*names)
         if kind is not None and pa.types.is_dictionary(kind):
             kind = kind.value_type
             field = field.cast(kind)
@@ -149,7 +161,8 @@ class Compiler:
     def _resolve(self, names: list[str], offset: int) -> pa.DataType:
         """The type at a path of names in the schema."""
         assert self.schema is not None
-        fields, path = list(self.schema), "column"
+        known_inputs = [pa.field(name, one.type) for name, one in self.inputs.items()]
+        fields, path = known_inputs or list(self.schema), "column"
         for depth, name in enumerate(names):
             found = [field for field in fields if field.name == name]
             if len(found) != 1:

@@ -166,8 +166,67 @@ def _round(terms: list[Term]) -> pc.Expression:
     return pc.round(number(terms[0]).expression, digits, "half_towards_infinity")
 
 
+def _whole(apply: Callable[[pc.Expression], pc.Expression]) -> Callable[[list[Term]], pc.Expression]:
+    """Whole numbers as they are: as doubles they would lose digits."""
+
+    def build(terms: list[Term]) -> pc.Expression:
+        term = number(terms[0])
+        return term.expression if term.type is not None and pa.types.is_integer(term.type) else apply(term.expression)
+
+    return build
+
+
 def _coalesce(terms: list[Term]) -> pc.Expression:
     return pc.coalesce(*align(terms)[0])
+
+
+def _nullif(terms: list[Term]) -> pc.Expression:
+    """Null where both are equal; else the first, in its own type."""
+    left, right = align(terms)[0]
+    missing = pc.scalar(None if terms[0].type is None else pa.scalar(None, terms[0].type))
+    return pc.if_else(pc.coalesce(left == right, pc.scalar(False)), missing, _typed(terms[0]))
+
+
+def _typed(term: Term) -> pc.Expression:
+    """As `shield`, for null too, which has no casts to itself."""
+    return term.expression if term.type is not None and pa.types.is_null(term.type) else shield(term)
+
+
+def _extreme(pick: Callable[..., pc.Expression]) -> Callable[[list[Term]], pc.Expression]:
+    """The least or greatest of values; nulls are passed over."""
+    return lambda terms: pick(*align(terms)[0])
+
+
+def _replace(terms: list[Term]) -> pc.Expression:
+    old, new = (literal_text(term, "what replace takes away, and puts there,") for term in terms[1:])
+    return pc.replace_substring(text(terms[0]), old, new)
+
+
+def _regexp_replace(terms: list[Term]) -> pc.Expression:
+    new = literal_text(terms[2], "what regexp_replace puts there")
+    return pc.replace_substring_regex(text(terms[0]), check_regex(terms[1]), new)
+
+
+def _element(terms: list[Term]) -> pc.Expression:
+    """The n-th element of a list, from 1; null where the list is shorter."""
+    kind, place = terms[0].type, _literal_int(terms[1], "the position in element_at")
+    if kind is not None and not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        raise ArgumentError(terms[0], f"{terms[0].describe()} must be a list")
+    if place < 1:
+        raise ArgumentError(terms[1], f"the position in element_at must be 1 or more, got {place}")
+    # Of a slice of fixed size, what is not there is null; of a list itself, an error.
+    one = pc.list_slice(terms[0].expression, place - 1, place, 1, return_fixed_size_list=True)
+    return pc.list_element(one, 0)
+
+
+def _struct(terms: list[Term]) -> pc.Expression:
+    """A struct of names and values in turn."""
+    if len(terms) % 2:
+        raise ArgumentError(terms[-1], "named_struct needs a value for each name")
+    names = [literal_text(term, "a name in named_struct") for term in terms[::2]]
+    if len(set(names)) < len(names):
+        raise ArgumentError(terms[0], "named_struct gives a name twice; rename one")
+    return pc.make_struct(*(_typed(term) for term in terms[1::2]), field_names=names)
 
 
 def _size(terms: list[Term]) -> pc.Expression:
@@ -209,11 +268,21 @@ def _table() -> dict[str, Function]:
         ("contains", 2, 2, "contains(text, 'part')", _contains),
         ("regexp_like rlike", 2, 2, "regexp_like(text, 'pattern')", _matches),
         ("concat", 1, 1000, "concat(text, ...)", join),
+        ("replace", 3, 3, "replace(text, 'old', 'new')", _replace),
+        ("regexp_replace", 3, 3, r"regexp_replace(text, '(pattern)', '\1')", _regexp_replace),
         ("coalesce", 1, 1000, "coalesce(value, ...)", _coalesce),
+        ("ifnull nvl", 2, 2, "ifnull(value, other)", _coalesce),
+        ("nullif", 2, 2, "nullif(value, other)", _nullif),
+        ("least", 2, 1000, "least(value, ...)", _extreme(pc.min_element_wise)),
+        ("greatest", 2, 1000, "greatest(value, ...)", _extreme(pc.max_element_wise)),
         ("if", 3, 3, "if(condition, then, else)", _if),
         ("abs", 1, 1, "abs(number)", lambda t: pc.abs_checked(number(t[0]).expression)),
         ("round", 1, 2, "round(number, digits)", _round),
+        ("floor", 1, 1, "floor(number)", _whole(pc.floor)),
+        ("ceil ceiling", 1, 1, "ceil(number)", _whole(pc.ceil)),
         ("size array_length cardinality", 1, 1, "size(list)", _size),
+        ("element_at", 2, 2, "element_at(list, 1)", _element),
+        ("named_struct", 2, 1000, "named_struct('name', value, ...)", _struct),
     ]
     named = ((names, Function(least=a, most=b, usage=usage, build=build)) for names, a, b, usage, build in rows)
     return {name: function for names, function in named for name in names.split()}
