@@ -17,10 +17,11 @@ _STORAGE = ("cas_", "cdn")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Requests and bytes of answers by route, and CPU seconds of the Hub, since the last reset."""
+    """Requests, bytes of answers and of requests' bodies by route, and CPU seconds of the Hub, since the last reset."""
 
     counts: Counter[str]
     sent: Counter[str]
+    received: Counter[str]
     cpu_s: float
 
     @property
@@ -41,15 +42,19 @@ class Traffic:
     def bytes_sent(self) -> int:
         return sum(self.sent.values())
 
+    @property
+    def bytes_received(self) -> int:
+        return sum(self.received.values())
+
     def __str__(self) -> str:
         return ", ".join(f"{route} {count}" for route, count in sorted(self.counts.items()))
 
 
 class HubProcess:
-    """The Hub that serves a folder; a context manager."""
+    """The Hub that serves a folder, at a port if one is given; a context manager."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, __file__, str(folder)]
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        command = [sys.executable, __file__, str(folder), str(port)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.endpoint = str(self._answer())
 
@@ -63,8 +68,8 @@ class HubProcess:
 
     def traffic(self) -> Traffic:
         """What was asked since the last reset."""
-        counts, sent, cpu_s = self._ask("traffic")
-        return Traffic(counts=Counter(counts), sent=Counter(sent), cpu_s=cpu_s)
+        counts, sent, received, cpu_s = self._ask("traffic")
+        return Traffic(counts=Counter(counts), sent=Counter(sent), received=Counter(received), cpu_s=cpu_s)
 
     def __enter__(self) -> HubProcess:
         return self
@@ -83,12 +88,12 @@ class HubProcess:
         return json.loads(self._process.stdout.readline())
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, port: int) -> None:
     """Serve until stdin ends."""
     from pipeline.localhub import LocalHub
 
     since = 0.0
-    with LocalHub(folder) as hub:
+    with LocalHub(folder, port=port) as hub:
         print(json.dumps(hub.endpoint), flush=True)
         for line in sys.stdin:
             what, value = json.loads(line)
@@ -99,9 +104,9 @@ def main(folder: Path) -> None:
                 hub.reset_counts()
                 since = time.process_time()
             else:
-                answer = [hub.counts(), hub.bytes_sent(), time.process_time() - since]
+                answer = [hub.counts(), hub.bytes_sent(), hub.bytes_received(), time.process_time() - since]
             print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from jobs import console
+from jobs import cli_audit, cli_mix, console
+from jobs.cli_options import endpoint_option, if_interrupted
 from pipeline.errors import DatasetError
 
 
@@ -35,27 +33,22 @@ class _Commands(click.Group):
             ctx.exit(0)
 
 
-@contextmanager
-def _if_interrupted(line: str) -> Iterator[None]:
-    """What to say after Ctrl-C, where nothing closer to it has said more."""
-    try:
-        yield
-    except KeyboardInterrupt as err:
-        raise KeyboardInterrupt(*(err.args or (line,))) from err
-
-
-_endpoint = click.option(
-    "--endpoint",
-    metavar="URL",
-    help="Address of the Hub. A token is sent only to the Hub that HF_ENDPOINT names: "
-    "with a token, set HF_ENDPOINT and HF_TOKEN instead.  [default: HF_ENDPOINT or the public Hub]",
-)
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="xet-pipeline")
 def main() -> None:
     """Move datasets between Spark, data lakes and the Hugging Face Hub, and build mixes of them."""
+
+
+for _command in (
+    cli_mix.plan,
+    cli_mix.build_mix,
+    cli_mix.convert,
+    cli_audit.inspect,
+    cli_audit.history,
+    cli_audit.diff,
+    cli_audit.verify,
+):
+    main.add_command(_command)
 
 
 @main.group(cls=_Commands)
@@ -90,54 +83,6 @@ def _announce(endpoint: str) -> None:
     console.say(f"use it with: export HF_ENDPOINT={endpoint}")
 
 
-@main.command("build-mix")
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--output", metavar="TARGET", help="Where the mix goes, instead of the recipe's target.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Instead of the recipe's seed.")
-@click.option("--overwrite", is_flag=True, help="Replace the rows that the target's split has.")
-@click.option("--append", is_flag=True, help="Add to the rows that the target's split has.")
-@click.option("--dry-run", is_flag=True, help="Print the plan, and build nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print plan or report as JSON.")
-@click.option("--master", metavar="URL", help="Spark's master.  [default: all cores of this machine]")
-@_endpoint
-def build_mix(
-    recipe: Path,
-    output: str | None,
-    seed: int | None,
-    overwrite: bool,
-    append: bool,
-    dry_run: bool,
-    as_json: bool,
-    master: str | None,
-    endpoint: str | None,
-) -> None:
-    """Combine and shuffle several datasets into one, as RECIPE (a YAML file) says.
-
-    \b
-    Example:
-      pipeline build-mix mix.yaml --dry-run
-      pipeline build-mix mix.yaml --output hf://datasets/ns/name --overwrite
-    """
-    if overwrite and append:
-        raise click.UsageError("--overwrite and --append exclude each other; give one")
-    from jobs import build_mix as job
-    from jobs.session import check_java
-    from pipeline.hub.split import Mode
-    from pipeline.mix.recipe import load_recipe
-
-    if not dry_run:
-        check_java()
-    mode = Mode.OVERWRITE if overwrite else Mode.APPEND if append else None
-    parsed = load_recipe(recipe, output)
-    parsed = parsed if seed is None else replace(parsed, seed=seed)
-    if dry_run:
-        job.show_plan(job.plan_only(parsed, endpoint=endpoint, mode=mode), as_json=as_json)
-        return
-    with _if_interrupted("interrupted; nothing was published"):
-        built = job.build_mix(parsed, endpoint=endpoint, mode=mode, master=master)
-    job.show_report(built, as_json=as_json)
-
-
 @main.command()
 @click.argument("dataset")
 @click.option("--rows", type=click.IntRange(min=0), help="How many rows.  [default: all]")
@@ -157,7 +102,7 @@ def build_mix(
 )
 @click.option("--bench", is_flag=True, help="Print no rows but how fast they come, and what was fetched for them.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line, binary values as base64.")
-@_endpoint
+@endpoint_option
 def stream(dataset: str, rows: int | None, bench: bool, columns: str | None, as_json: bool, **chosen: Any) -> None:
     """Print the rows of DATASET, read as they are printed.
 
@@ -182,55 +127,12 @@ def stream(dataset: str, rows: int | None, bench: bool, columns: str | None, as_
 
 @main.command()
 @click.argument("dataset")
-@click.option("--config", help="Config.  [default: all]")
-@click.option("--revision", help="Branch, tag or commit.  [default: main]")
-@click.option("--split", help="Split.  [default: all]")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@_endpoint
-def inspect(
-    dataset: str, config: str | None, revision: str | None, split: str | None, as_json: bool, endpoint: str | None
-) -> None:
-    """Tell what DATASET has published and how well it streams, without reading its rows.
-
-    \b
-    Example:
-      pipeline inspect ns/name
-      pipeline inspect ns/name --config de --split test --json
-    """
-    from jobs import inspect as job
-
-    found = job.inspect_dataset(dataset, config=config, split=split, revision=revision, endpoint=endpoint)
-    job.show(found, as_json=as_json)
-
-
-@main.command()
-@click.argument("dataset")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many commits.")
-@click.option("--revision", help="Branch, tag or commit.  [default: main]")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@_endpoint
-def history(dataset: str, limit: int, revision: str | None, as_json: bool, endpoint: str | None) -> None:
-    """Print the commits of DATASET, newest first, with what each wrote.
-
-    Rows and new bytes are known of our own commits; of others, files and bytes are counted that are new or changed.
-
-    \b
-    Example:
-      pipeline history ns/name --limit 5
-    """
-    from jobs import history as job
-
-    job.show(job.history(dataset, revision=revision, limit=limit, endpoint=endpoint), as_json=as_json)
-
-
-@main.command()
-@click.argument("dataset")
 @click.option(
     "--to", required=True, metavar="COMMIT|TIME", help="A commit's sha (7 digits or more), or a time (ISO 8601)."
 )
 @click.option("--revision", help="Branch to change.  [default: main]")
 @click.option("--dry-run", is_flag=True, help="Say what it would do, and do nothing.")
-@_endpoint
+@endpoint_option
 def revert(dataset: str, to: str, revision: str | None, dry_run: bool, endpoint: str | None) -> None:
     """Make DATASET what it was at an old commit, by a new one. Nothing is uploaded, and the history stays.
 
@@ -258,7 +160,7 @@ def revert(dataset: str, to: str, revision: str | None, dry_run: bool, endpoint:
     metavar="N",
     help="With fewer files to join, do nothing.",
 )
-@_endpoint
+@endpoint_option
 def compact(dataset: str, target_bytes: str, min_files: int, **chosen: Any) -> None:
     """Join the small files of DATASET's split, those of less than half of the target, in one commit.
 
@@ -270,7 +172,7 @@ def compact(dataset: str, target_bytes: str, min_files: int, **chosen: Any) -> N
     """
     from jobs import compact as job
 
-    with _if_interrupted("interrupted; nothing was committed"):
+    with if_interrupted("interrupted; nothing was committed"):
         done = job.compact(dataset, target_bytes=target_bytes, min_files=min_files, **chosen)
     job.show(done, dataset)
 
@@ -292,5 +194,5 @@ def quickstart(folder: Path) -> None:
     """
     from jobs.quickstart import run
 
-    with _if_interrupted("interrupted; run it again to start over"):
+    with if_interrupted("interrupted; run it again to start over"):
         run(folder)

@@ -8,34 +8,41 @@ ignore case and a dot means a field.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator
-from itertools import chain
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import types
 
-from jobs.target import Target
-from jobs.tasks import watch
 from pipeline.errors import CorruptFileError, SchemaError
-from pipeline.hub.upload import ShardReceipt
+from pipeline.hub.repo import Secret
 from pipeline.mix.build import write_rows
-from pipeline.mix.pieces import exchange_schema, pieces_of, read_drawn
+from pipeline.mix.pieces import SHARD, exchange_schema, pieces_of, read_drawn
 from pipeline.mix.plan import Plan
+from pipeline.writing import ShardStore
 
 if TYPE_CHECKING:
+    from pyspark.accumulators import Accumulator
     from pyspark.sql import SparkSession
 
 _PIECE_BYTES = 64 << 20
 _INTS = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 
 
-def exchange_rows(spark: SparkSession, plan: Plan, target: Target) -> list[ShardReceipt]:
-    """Bring the rows of each shard together in order of position, and write them.
+def exchange_rows(
+    spark: SparkSession,
+    plan: Plan,
+    open_store: Callable[[], ShardStore],
+    token: Secret | None,
+    pending: Collection[int],
+    stored: Accumulator[list[Any]],
+) -> None:
+    """Bring the rows of each pending shard together in order of position, and write them; `stored` gets shards and receipts.
 
     Raises SchemaError for a column that Spark cannot carry, CorruptFileError when rows are missing.
     """
+    from pyspark import TaskContext
     from pyspark.sql.functions import col
 
     from spark_datasource.schemas import spark_schema
@@ -43,41 +50,46 @@ def exchange_rows(spark: SparkSession, plan: Plan, target: Target) -> list[Shard
     carriers = carrier_schema(exchange_schema(plan))
     position, shard_of = carriers.names[:2]
     pieces = pieces_of(plan, _PIECE_BYTES)
+    waiting = frozenset(pending)
+    wanted = pa.array(sorted(pending), pa.int32()) if len(pending) < plan.shards else None
     shared = spark.sparkContext.broadcast((plan, pieces))
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         the_plan, the_pieces = shared.value
         for batch in batches:
             for piece in batch.column(0).to_pylist():
-                for rows in read_drawn(the_plan, the_pieces[piece], target.token):
-                    yield pack(rows, carriers)
+                for rows in read_drawn(the_plan, the_pieces[piece], token):
+                    chosen = rows if wanted is None else rows.filter(pc.is_in(rows[SHARD], wanted))
+                    yield pack(chosen, carriers)
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        first = next((batch for batch in batches if batch.num_rows), None)
-        if first is None:
-            return
         the_plan = shared.value[0]
-        shard = first.column(1)[0].as_py()
-        rows = (unpack(batch.select(range(2, batch.num_columns)), the_plan.schema) for batch in chain([first], batches))
-        store = target.store()
+        task = TaskContext.get()
+        assert task is not None
+        shard = task.partitionId()
+        if shard not in waiting:
+            return
+        rows = (unpack(batch.select(range(2, batch.num_columns)), the_plan.schema) for batch in batches)
+        store = open_store()
         try:
-            receipt = write_rows(the_plan, shard, rows, store)
+            receipt = write_rows(the_plan, shard, rows, token, store)
         finally:
             store.abort()
-        yield pa.record_batch([pa.array([shard]), pa.array([pickle.dumps(receipt)])], names=["shard", "receipt"])
+        stored.add([(shard, receipt)])
+        yield pa.record_batch([pa.array([shard])], names=["shard"])
 
     written = (
         spark.range(0, len(pieces), 1, len(pieces))
         .mapInArrow(read, spark_schema(carriers, None))
         .repartitionById(plan.shards, col(shard_of))
         .sortWithinPartitions(position)
-        .mapInArrow(write, "shard long, receipt binary")
+        .mapInArrow(write, "shard long")
     )
-    with watch(spark, "shuffle rows"):
-        found = {row.shard: pickle.loads(row.receipt) for row in written.collect()}  # noqa: S301 - our own
-    if len(found) != plan.shards:
-        raise CorruptFileError(f"rows came for {len(found)} of {plan.shards} shards; a source changed, make a new plan")
-    return [found[shard] for shard in range(plan.shards)]
+    found = {row.shard for row in written.collect()}
+    if missing := waiting - found:
+        raise CorruptFileError(
+            f"no rows came for {len(missing)} of {plan.shards} shards; a source changed, make a new plan"
+        )
 
 
 def carrier_schema(schema: pa.Schema) -> pa.Schema:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
+    from jobs.publish_mix import Built
     from pipeline.localhub import LocalHub
-    from pipeline.mix.report import Built
 
 _OURS = ("hub", "data", "cache")
 _MARKER = ".quickstart"
@@ -141,7 +141,8 @@ def _publish(
 
 
 def _mix(spark: SparkSession, folder: Path, *, overwrite: bool) -> Built:
-    from jobs.build_mix import build_with, show_report
+    from jobs.build_mix import build_with
+    from jobs.show_mix import show_report
     from pipeline.hub.split import Mode
     from pipeline.mix.recipe import load_recipe
 
@@ -180,19 +181,18 @@ def _one_of_each(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _conclude(folder: Path, built: Built, port: str) -> None:
-    from pipeline.mix.report import totals
-
-    told = totals(built)
+    size = built.reports["train"]["bytes"]
     console.say(
-        f"\nThe second mix has {format_bytes(told['bytes_written'])}; "
-        f"{format_bytes(told['bytes_uploaded'])} of it had to be uploaded."
+        f"\nThe second mix has {format_bytes(size['published'])}; {format_bytes(size['uploaded'])} of it had to be uploaded."
     )
     console.say(f"\nEverything is in {folder}: the Hub in hub/, the recipe in mix.yaml, a Parquet folder in data/.")
     console.say("Try next:")
     command = _command()
     console.say(f"  {command} hub serve --root {folder / 'hub'} --port {port} &")
     console.say(f"  export HF_ENDPOINT=http://127.0.0.1:{port} HF_HOME={(folder / 'cache').absolute()}")
-    console.say(f"  {command} build-mix {folder / 'mix.yaml'} --overwrite --seed 7")
+    console.say(f"  {command} plan {folder / 'mix.yaml'} --seed 7")
+    console.say(f"  {command} build-mix {folder / 'mix.yaml'} --seed 7 --overwrite")
+    console.say(f"  {command} verify demo/mix")
     console.say(f"  {command} stream demo/mix --rows 5")
     console.say("  kill %1   # when you are done with the Hub")
 

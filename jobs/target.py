@@ -1,87 +1,114 @@
-"""Where a mix goes, a repo or a folder: looked at before anything is built, published to in the end."""
+"""Where a mix goes, a repo, a bucket or a folder: looked at before anything is built."""
 
 from __future__ import annotations
 
 import json
 import os
-import uuid
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import ConflictError, NotFoundError, SchemaError
-from pipeline.folder import FolderStore, check_folder, folder_refs, list_folder, publish_folder, staging
-from pipeline.hub import client
-from pipeline.hub.listing import DataFile, Listing, list_files
-from pipeline.hub.ranges import file_refs
+from pipeline.folder import check_folder, folder_refs, list_folder
+from pipeline.hub.bucket import list_target, target_refs
+from pipeline.hub.ledger import Ledger, open_ledger
+from pipeline.hub.listing import DataFile, Listing
+from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import DatasetRef, Secret, check_writable, find_token, normalise_endpoint, parse_ref
-from pipeline.hub.resolver import Snapshot
-from pipeline.hub.split import Mode, SplitWrite, check_only_parquet, existing_files
-from pipeline.hub.upload import ShardReceipt
-from pipeline.mix import report
-from pipeline.mix.plan import Plan
+from pipeline.hub.split import Mode, check_only_parquet, existing_files
+from pipeline.hub.transactions import read_text
+from pipeline.mix.provenance import FILE_NAME, known_blocks
 from pipeline.mix.recipe import Recipe
 from pipeline.mix.schema import keep_features
-from pipeline.mix.sources import OpenSource, repos_of
-from pipeline.parquet.features import Features, features_of, from_yaml, to_yaml
+from pipeline.mix.sources import OpenSource
+from pipeline.parquet.features import Features, features_of, from_yaml
 from pipeline.parquet.footer import read_footer
 from pipeline.sizes import counted
+from pipeline.staging import FolderLedger, FolderStore
 from pipeline.storage import FileRef
-from pipeline.writing import HubStore, ShardStore, publish
+from pipeline.writing import HubStore, ShardStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A repo or a folder. `planned` are the files that the mix's split has now, `refs` the same to read from.
+    """A repo, a bucket or a folder. `planned` are the files that each split of the mix has now, `refs` the same to read from.
 
-    `new` is a repo that does not exist yet; `features` are those that the card tells of the mix's config; `run` names this run.
+    `head` is the commit that it has now, `new` a repo that does not exist yet; `features` are those that the card tells of the
+    mix's config; `records` what is remembered of the mixes that its splits are made of, `block_tables` where their blocks are
+    from; `min_chunks` is hf_xet's limit of fragmentation.
     """
 
     ref: DatasetRef | None
     folder: Path | None
     token: Secret | None
     mode: Mode
-    planned: tuple[DataFile, ...]
+    planned: Mapping[str, tuple[DataFile, ...]]
     refs: tuple[FileRef, ...]
+    head: str | None
     new: bool
     features: Features
-    run: str
+    records: tuple[Mapping[str, Any], ...] = ()
+    block_tables: tuple[FileRef, ...] = ()
+    min_chunks: float | None = None
 
-    def store(self) -> ShardStore:
+    @property
+    def has_rows(self) -> bool:
+        """Whether one of the mix's splits has files."""
+        return any(self.planned.values())
+
+    def store(self, plan_id: str) -> ShardStore:
         """A place for a task's files."""
         if self.folder is not None:
-            return FolderStore(self.folder, self.run)
+            return FolderStore(self.folder, plan_id)
         assert self.ref is not None
-        return HubStore(self.ref, self.token)
+        return HubStore(self.ref, self.token, min_chunks_per_range=self.min_chunks)
 
-    def staging(self) -> AbstractContextManager[None]:
-        """What a build must be inside of: at its end, nothing unpublished is left on this machine."""
-        return staging(self.folder, self.run) if self.folder is not None else nullcontext()
+    def ledger(self, plan_id: str) -> Ledger:
+        """What is stored of a plan already."""
+        if self.folder is not None:
+            return FolderLedger(self.folder, plan_id)
+        assert self.ref is not None
+        return open_ledger(self.ref, self.token, plan_id)
+
+    def known_blocks(self) -> frozenset[str]:
+        """The names of the blocks that the mixes in it have, which are stored."""
+
+        def content(file: FileRef) -> bytes:
+            reader = open_file(file, self.token)
+            try:
+                return bytes(reader.read(0, file.size))
+            finally:
+                reader.close()
+
+        return known_blocks(map(content, self.block_tables))
+
+    def holds(self, plan_id: str) -> bool:
+        """Whether the target has what this plan makes."""
+        return any(record.get("plan_id") == plan_id for record in self.records)
 
 
 def open_target(recipe: Recipe, endpoint: str | None, mode: Mode | None) -> Target:
     """Look at the target.
 
-    Raises ConflictError when its split has rows and `mode` does not say what to do with them, or when it is a folder of
-    somebody else's files; SchemaError for one with data in other formats; SetupError for a folder that cannot be one.
+    Raises ConflictError for a folder of somebody else's files, SchemaError for one with data in other formats, SetupError for a
+    folder that cannot be one. Whether it may have rows, `check_mode` says.
     """
     token = find_token(normalise_endpoint(endpoint))
     folder = Path(recipe.target).absolute() if recipe.target.startswith(("/", ".")) else None
     ref = None if folder else parse_ref(recipe.target, endpoint=endpoint)
     listing = _list_target(ref, folder, token)
-    planned: tuple[DataFile, ...] = ()
+    planned: dict[str, tuple[DataFile, ...]] = {}
     refs: tuple[FileRef, ...] = ()
     if listing is not None:
         check_only_parquet(listing)
         if folder and mode is not Mode.APPEND:
             _check_ours(recipe.target, listing)
-        planned = existing_files(listing, recipe.config, recipe.split)
-        refs = folder_refs(folder, planned) if folder else file_refs(Snapshot(ref=listing.ref, files=planned))
-    if planned and mode is None:
-        raise ConflictError(not_empty(recipe, planned))
+        planned = {split: existing_files(listing, recipe.config, split) for split in split_names(recipe)}
+        files = tuple(file for found in planned.values() for file in found)
+        refs = folder_refs(folder, files) if folder else target_refs(listing, files)
     info = (listing.card.info(recipe.config) if listing else None) or {}
     return Target(
         ref=ref,
@@ -90,9 +117,31 @@ def open_target(recipe: Recipe, endpoint: str | None, mode: Mode | None) -> Targ
         mode=mode or Mode.OVERWRITE,
         planned=planned,
         refs=refs,
+        head=listing.commit if listing and ref else None,
         new=listing is None,
         features=from_yaml(info.get("features") or ()),
-        run=uuid.uuid4().hex,
+        records=_read_records(recipe, listing, folder, token, planned) if listing else (),
+        block_tables=_block_tables(recipe, listing) if listing and not folder else (),
+    )
+
+
+def split_names(recipe: Recipe) -> list[str]:
+    """The splits that a recipe makes."""
+    return [name for name, _ in recipe.splits] or [recipe.split]
+
+
+def check_mode(recipe: Recipe, target: Target, mode: Mode | None) -> None:
+    """Raises ConflictError when a split has rows and `mode` does not say what to do with them."""
+    if mode is None and target.has_rows:
+        raise ConflictError(not_empty(recipe, target))
+
+
+def not_empty(recipe: Recipe, target: Target) -> str:
+    """What to say of a target that has rows."""
+    split, files = next((split, files) for split, files in target.planned.items() if files)
+    return (
+        f"target {recipe.target!r} has {counted(len(files), 'file')} in split {split!r} of config {recipe.config!r}; "
+        "pass --overwrite to replace them, or --append to add to them"
     )
 
 
@@ -104,17 +153,37 @@ def _list_target(ref: DatasetRef | None, folder: Path | None, token: Secret | No
     assert ref is not None
     check_writable(ref)
     try:
-        return list_files(ref, token)
+        return list_target(ref, token)
     except NotFoundError:
         return None
 
 
-def not_empty(recipe: Recipe, planned: Sequence[DataFile]) -> str:
-    """What to say of a target that has rows."""
-    return (
-        f"target {recipe.target!r} has {counted(len(planned), 'file')} in split {recipe.split!r} of config {recipe.config!r}; "
-        "pass --overwrite to replace them, or --append to add to them"
-    )
+def _read_records(
+    recipe: Recipe,
+    listing: Listing,
+    folder: Path | None,
+    token: Secret | None,
+    planned: Mapping[str, Sequence[DataFile]],
+) -> tuple[Mapping[str, Any], ...]:
+    """The records of the builds whose files are all there still."""
+    found = []
+    for split, files in planned.items():
+        there = {file.sha256 for file in files} - {None}
+        for file in listing.files:
+            if not file.path.startswith(f".pipeline/writes/{recipe.config}/{split}/"):
+                continue
+            text = (folder / file.path).read_text("utf-8") if folder else read_text(listing, file.path, token)
+            record = json.loads(text or "{}")
+            made = {one.get("sha256") for one in record.get("files", ())}
+            if made <= there or folder is not None:
+                found.append(record)
+    return tuple(found)
+
+
+def _block_tables(recipe: Recipe, listing: Listing) -> tuple[FileRef, ...]:
+    below = f"mix/{recipe.config}/"
+    tables = [file for file in listing.files if file.path.startswith(below) and file.path.endswith(f"/{FILE_NAME}")]
+    return target_refs(listing, tables)
 
 
 def _check_ours(target: str, listing: Listing) -> None:
@@ -131,25 +200,14 @@ def check_sources(target: Target, sources: Sequence[OpenSource]) -> None:
     """Raises ConflictError when an overwrite would delete files that the mix is made of."""
     if target.folder is None or target.mode is not Mode.OVERWRITE:
         return
-    doomed = {os.path.realpath(target.folder / file.path) for file in target.planned}
+    doomed = {os.path.realpath(target.folder / file.path) for files in target.planned.values() for file in files}
     for source in sources:
         for file in source.files:
-            if file.endpoint is None and os.path.realpath(file.uri) in doomed:
+            if file.file.endpoint is None and os.path.realpath(file.file.uri) in doomed:
                 raise ConflictError(
-                    f"target {str(target.folder)!r}: --overwrite would delete {file.uri!r}, which source {source.name!r} "
+                    f"target {str(target.folder)!r}: --overwrite would delete {file.file.uri!r}, which source {source.name!r} "
                     "reads; choose another folder"
                 )
-
-
-def private_source(recipe: Recipe, target: Target, endpoint: str | None) -> str | None:
-    """The name of a source that is a private repo, where that makes the mix private: in a new repo, unless the recipe says."""
-    if target.ref is None or not target.new or recipe.private is not None:
-        return None
-    for source in recipe.sources:
-        for ref in repos_of(source, endpoint):
-            if client.get(ref.api_url(), target.token, about=ref.repo_id).json().get("private"):
-                return source.name
-    return None
 
 
 def check_append(target: Target, schema: pa.Schema, features: Features | None) -> Features | None:
@@ -173,24 +231,3 @@ def check_append(target: Target, schema: pa.Schema, features: Features | None) -
             "change 'columns', or pass --overwrite"
         )
     return keep_features((features_of(existing) or {}) | target.features or None, features, schema)
-
-
-def publish_mix(plan: Plan, target: Target, receipts: Sequence[ShardReceipt]) -> str | None:
-    """Make the receipts the mix's split; the commit, `None` for a folder."""
-    recipe = plan.recipe
-    write = SplitWrite(
-        config=recipe.config,
-        split=recipe.split,
-        mode=target.mode,
-        transaction=uuid.uuid4().hex,
-        features=to_yaml(plan.features) if plan.features is not None else None,
-        section=report.card_section(plan, receipts),
-        record=json.dumps(report.state(plan, receipts), indent=2) + "\n",
-        writer="pipeline build-mix",
-    )
-    if target.folder is not None:
-        publish_folder(target.folder, write, receipts)
-        return None
-    assert target.ref is not None
-    message = f"Mix {plan.rows} rows of {len(plan.sources)} sources, seed {recipe.seed}"
-    return publish(target.ref, target.token, write, receipts, planned=target.planned, message=message).sha

@@ -34,18 +34,29 @@ def run_tasks(
 @contextmanager
 def watch(spark: SparkSession, what: str) -> Iterator[None]:
     """Say in Spark's UI what the jobs in this block are for, and show how many of their tasks are done."""
+    finished = threading.Event()
+    with job_description(spark, what) as group:
+        watcher = threading.Thread(
+            target=_show, args=(spark.sparkContext.statusTracker(), group, what, finished), daemon=True
+        )
+        watcher.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            watcher.join()
+
+
+@contextmanager
+def job_description(spark: SparkSession, what: str) -> Iterator[str]:
+    """Say in Spark's UI what the jobs in this block are for; gives the name of their group."""
     context = spark.sparkContext
     group = uuid.uuid4().hex
     before = {name: context.getLocalProperty(name) for name in _JOB}
     context.setJobGroup(group, what)
-    finished = threading.Event()
-    watcher = threading.Thread(target=_show, args=(context.statusTracker(), group, what, finished), daemon=True)
-    watcher.start()
     try:
-        yield
+        yield group
     finally:
-        finished.set()
-        watcher.join()
         for name, value in before.items():
             context.setLocalProperty(name, value)  # type: ignore[arg-type]  # None clears it
 

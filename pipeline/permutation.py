@@ -7,14 +7,11 @@ Every hash is BLAKE2b over an unambiguous encoding; Python's own `random` and `h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-Item = TypeVar("Item")
 
 _ROUNDS = 8
 _MASK = 2**64 - 1
@@ -42,11 +39,6 @@ def hash_int(*key: str | int) -> int:
 def unit_interval(*key: str | int) -> float:
     """A uniform number in [0, 1) with 53 bits that depends on nothing but the key."""
     return (hash_int(*key) >> 11) * 2.0**-53
-
-
-def hash_order(items: Iterable[Item], key: Callable[[Item], str | int], seed: int) -> list[Item]:
-    """The items sorted by a hash of their key: adding or removing items never changes the order of the others."""
-    return sorted(items, key=lambda item: (digest((seed, "order", key(item)), 16), str(key(item))))
 
 
 @dataclass(frozen=True, slots=True)

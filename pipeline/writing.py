@@ -1,7 +1,6 @@
-"""Rows -> files in storage -> one commit. The two halves of every write: what a task does, and what the driver does.
+"""Rows -> files in storage: the first half of every write, which tasks do. Nothing is visible.
 
-A task stores its rows (`store_split`) and hands receipts to the driver; nothing is visible. The driver publishes all receipts
-(`publish`) in one commit that also brings the card and the transaction's id.
+A task stores its rows (`store_split`) and hands receipts to the driver, which publishes all of them (publishing.py).
 """
 
 from __future__ import annotations
@@ -13,22 +12,14 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline.hub.bucket import replace_files
-from pipeline.hub.card import SplitInfo, split_info
-from pipeline.hub.commit import Change, Committed, check_limits, commit
-from pipeline.hub.listing import DataFile, Listing
-from pipeline.hub.pull_request import commit_as_pr
-from pipeline.hub.ranges import file_refs
+from pipeline.hub.commit import check_limits
 from pipeline.hub.repo import DatasetRef, Secret
-from pipeline.hub.resolver import Snapshot
-from pipeline.hub.split import Mode, SplitWrite, check_unchanged, existing_files, file_path, folder_of, split_change
-from pipeline.hub.upload import ShardReceipt, Upload, UploadStream
+from pipeline.hub.upload import ShardReceipt, Upload
+from pipeline.hub.upload_stream import UploadStream
 from pipeline.parquet.features import Features
-from pipeline.parquet.footer import read_footers
 from pipeline.parquet.layout import Layout
 from pipeline.parquet.partitions import PartitionedWriter
 from pipeline.parquet.writer import FileWriter, SplitWriter, WrittenFile
-from pipeline.storage import FileRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +42,10 @@ class StoredRows:
 class ShardStore(Protocol):
     """Where Parquet files are stored, one after the other, until a commit makes them visible."""
 
+    def prime(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
+        """Look at files on the Hub before those that have much in common with them; `read` gives their first bytes."""
+        ...
+
     def open(
         self, path: str, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
     ) -> FileWriter:
@@ -71,10 +66,13 @@ class ShardStore(Protocol):
 
 
 class HubStore:
-    """Files into a repo's Xet storage, in one upload session. `waited_s` is how long ended files were waited for."""
+    """Files into a repo's Xet storage, in one upload session. `waited_s` is how long ended files were waited for.
 
-    def __init__(self, ref: DatasetRef, token: Secret | None) -> None:
-        self._upload = Upload(ref, token)
+    `min_chunks_per_range` is that of `Upload`.
+    """
+
+    def __init__(self, ref: DatasetRef, token: Secret | None, *, min_chunks_per_range: float | None = None) -> None:
+        self._upload = Upload(ref, token, min_chunks_per_range=min_chunks_per_range)
         self._open: dict[int, UploadStream] = {}
         self._written: dict[str, WrittenFile] = {}
         self.waited_s = 0.0
@@ -83,6 +81,9 @@ class HubStore:
     def uploading_s(self) -> float:
         """Seconds for which files were sent."""
         return self._upload.busy_s
+
+    def prime(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
+        self._upload.prime(names, read)
 
     def open(
         self, path: str, schema: pa.Schema, *, layout: Layout, features: Features | None, identity: str = ""
@@ -214,76 +215,3 @@ class _Clock:
 
     def __exit__(self, *_: object) -> None:
         self.seconds += time.perf_counter() - self._begun
-
-
-def publish(
-    ref: DatasetRef,
-    token: Secret | None,
-    write: SplitWrite,
-    receipts: Sequence[ShardReceipt],
-    *,
-    planned: Sequence[DataFile],
-    message: str,
-    check: Callable[[Listing], None] | None = None,
-    description: str = "",
-    create_pr: bool = False,
-) -> Committed:
-    """Make the receipts a split, in one commit. `planned` are the split's files when the write began.
-
-    With `create_pr` the commit is a pull request to the branch, which must be `main`; otherwise it is on the branch.
-    Raises ConflictError when an overwrite would lose what another writer added since; an append just comes after it, unless
-    `check` of the head that it comes after raises.
-    """
-
-    def build(listing: Listing) -> Change:
-        if write.mode is Mode.OVERWRITE:
-            check_unchanged(listing, write.config, write.split, planned)
-        if check:
-            check(listing)
-        before = hub_split_size(listing, write.config, write.split, token) if write.mode is Mode.APPEND else None
-        return split_change(listing, write, receipts, before)
-
-    send = commit_as_pr if create_pr else commit
-    return send(ref, token, build, message=message, transaction=write.transaction, description=description)
-
-
-def publish_to_bucket(
-    ref: DatasetRef,
-    token: Secret | None,
-    write: SplitWrite,
-    receipts: Sequence[ShardReceipt],
-    *,
-    planned: Sequence[DataFile],
-) -> None:
-    """Make the receipts files of a split; an overwrite then removes those that were `planned` against.
-
-    Names follow from the transaction, so that to do it again changes nothing. Raises TransferError, AccessError.
-    """
-    folder = folder_of(write.config, write.data_dir)
-    count, unique = len(receipts), write.transaction[:8]
-    names = (f"{write.split}-{index:05d}-of-{count:05d}-{unique}.parquet" for index in range(count))
-    added = {
-        file_path(folder, write.split, receipt, name): receipt.file
-        for receipt, name in zip(receipts, names, strict=True)
-    }
-    removed = [file.path for file in planned] if write.mode is Mode.OVERWRITE else []
-    replace_files(ref, token, added, removed)
-
-
-def hub_split_size(listing: Listing, config: str, split: str, token: Secret | None) -> SplitInfo | None:
-    """The size of a split on the Hub, `None` when it has no files."""
-    files = existing_files(listing, config, split)
-    return split_size(listing, config, split, file_refs(Snapshot(ref=listing.ref, files=files)), token)
-
-
-def split_size(
-    listing: Listing, config: str, split: str, files: Sequence[FileRef], token: Secret | None
-) -> SplitInfo | None:
-    """A split's size: from the card, else from its files' footers; `None` when it has no files."""
-    if not files:
-        return None
-    if known := split_info(listing.card, config, split):
-        return known
-    footers = read_footers(files, token)
-    num_bytes = sum(group.num_bytes for footer in footers for group in footer.row_groups())
-    return SplitInfo(num_examples=sum(footer.rows for footer in footers), num_bytes=num_bytes)

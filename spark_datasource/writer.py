@@ -23,8 +23,9 @@ from pipeline.hub.upload import ShardReceipt
 from pipeline.parquet.conform import conform
 from pipeline.parquet.features import to_yaml
 from pipeline.parquet.layout import Kind, Layout
+from pipeline.publishing import publish, publish_to_bucket, split_size
 from pipeline.sizes import format_bytes
-from pipeline.writing import FileSizes, StoredRows, publish, publish_to_bucket, split_size, store_split
+from pipeline.writing import FileSizes, StoredRows, store_split
 from spark_datasource.write_fit import split_now
 from spark_datasource.write_plan import WritePlan, check_fits
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from pipeline.errors import ConflictError, OptionError, TransferError
 from pipeline.hub import client
+from pipeline.hub.copies import bring_copies
 from pipeline.hub.listing import Listing, forget_branch, list_files
 from pipeline.hub.repo import DatasetRef, Secret, check_writable
 from pipeline.hub.transactions import TRANSACTIONS, Record, read_records, write_records
@@ -89,6 +90,7 @@ def commit(
     """
     check_writable(ref)
     conflicts = failures = 0
+    brought: set[str] = set()
     while True:
         try:
             listing = list_files(ref, token)
@@ -104,6 +106,8 @@ def commit(
             _wait(failures)
             continue
         try:
+            bring_copies(ref, token, (file for file in change.files if file.sha256 not in brought))
+            brought |= {file.sha256 for file in change.files}
             return Committed(sha=_send(ref, token, change, done, Message(title=message, description=description)))
         except ConflictError:
             conflicts += 1
@@ -124,8 +128,15 @@ def _send(ref: DatasetRef, token: Secret | None, change: Change, done: Sequence[
     header = {"summary": message.title, "description": message.description, "parentCommit": change.record.parent}
     lines: list[dict[str, object]] = [{"key": "header", "value": header}]
     lines += [_content_line(path, content) for path, content in contents.items()]
-    lines += [_stored_line(file) for file in change.files]
+    lines += [stored_line(file) for file in change.files]
     lines += [{"key": "deletedFile", "value": {"path": path}} for path in change.deletions]
+    sha = send_lines(ref, token, lines)
+    forget_branch(ref, token)
+    return sha
+
+
+def send_lines(ref: DatasetRef, token: Secret | None, lines: Sequence[Mapping[str, object]]) -> str:
+    """Commit a header and operations to the ref's branch, once; the commit's sha. Raises what `client.send` raises."""
     response = client.send(
         "POST",
         ref.api_url(f"commit/{quote(ref.revision or 'main', safe='')}"),
@@ -135,11 +146,11 @@ def _send(ref: DatasetRef, token: Secret | None, change: Change, done: Sequence[
         headers={"content-type": "application/x-ndjson"},
         timeout=client.TIMEOUT_S + len(lines) / _FILES_PER_S,
     )
-    forget_branch(ref, token)
     return str(response.json()["commitOid"])
 
 
-def _stored_line(file: StoredFile) -> dict[str, object]:
+def stored_line(file: StoredFile) -> dict[str, object]:
+    """The line that names a stored file at its path."""
     return {
         "key": "lfsFile",
         "value": {"path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size},

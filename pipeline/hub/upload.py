@@ -3,28 +3,39 @@
 An `Upload` is one hf_xet commit object: it holds a session's uploads, nothing of it is visible on the Hub before a Git
 commit names it (commit.py). What it stored comes back as `StoredFile` values; a task that fails or runs twice costs nothing
 but deduplicated bytes. One session per process, for hf_xet's objects neither pickle nor survive a fork.
+
+What a machine did not upload itself, it has to discover: hf_xet asks the Hub's index for the first chunk of a file, and then for
+one of a thousand, and learns from an answer all that is stored next to that chunk. So a file that is put together from others
+begins with `Upload.prime`: their first chunks, as files that no commit ever names.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.errors import AccessError, DatasetError, SetupError, TransferError
 from pipeline.hub import client
 from pipeline.hub.repo import DatasetRef, Secret
+from pipeline.hub.upload_stream import UploadStream, translate
 from pipeline.hub.xet import TOKEN_FIELDS
 
-_PIECE = 2 << 20
-_PIECES_SENDING = 2
+FIRST_BYTES = 128 << 10
+"""Of a file, as much as its first chunk can have; in the layout `blocks` it ends with the first pad, 8,324 bytes from the start.
+
+Measured on mixes of 8 sources by a machine that knows none of them, 177 MB: 87 % is new without priming, 0.3 % with it. Half of
+this leaves 34 % of files of another layout; twice as much gains nothing.
+"""
+MIXED_CHUNKS_PER_RANGE = 4.0
+"""Measured on mixes of images of 20 to 60 KB, in blocks of 1, 4 and 16: 65, 19 and 0.6 % is new by hf_xet's own limit of 8; by 4
+it is 4.3, 1.3 and 0.6 %. Reading them back takes 2.3, 1.1 and 1.0 times as long, with 20 ms for each request. Less gains nothing.
+"""
+_PRIME = "prime:"
 # A slow network must not fill the memory: hf_xet takes all that it is given, and each upload under way holds up to 64 MB.
 # Measured on 600 MB at 20 MB/s: 600 MB of memory without a limit, 351 MB with 2, in the same time.
 _UPLOADS_IN_FLIGHT = 2
@@ -32,12 +43,27 @@ _UPLOADS_IN_FLIGHT = 2
 _WAITING_BYTES = 32 << 20
 _STALLED_S = 10.0
 _LOOK_AGAIN_S = 0.005
-_REFUSED = re.compile(r"HTTP status client error \((401|403)\b")
+# Each is read, and asks the index once: two round trips.
+_PRIMING_AT_ONCE = 16
+_PRIMED: set[tuple[int, float | None, str, str]] = set()
+"""Process, limit of fragmentation, storage, name: whose first chunk a session of this process has asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a file is that was not uploaded: a dataset, and its path there."""
+
+    repo_id: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """A file that is in storage but in no commit yet. Sizes in bytes; `new_bytes` is what deduplication left to store."""
+    """A file that is in storage but in no commit yet. Sizes in bytes; `new_bytes` is what deduplication left to store.
+
+    `prevented_bytes` of these were known, and stored again because they were too few in a row (`min_chunks_per_range`).
+    `origin` is set for a file that the Hub copies (copies.py).
+    """
 
     path: str
     sha256: str
@@ -45,6 +71,7 @@ class StoredFile:
     size: int
     new_bytes: int = 0
     prevented_bytes: int = 0
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,76 +84,17 @@ class ShardReceipt:
     folder: str = ""
 
 
-class UploadStream:
-    """A file being uploaded: what is written to it goes into storage. Looks enough like a file for `pa.PythonFile`.
-
-    Pieces are cut, hashed and sent in another thread, one after the other, while the next is made. `waited_s` is how long the
-    writer had to wait for that.
-    """
-
-    def __init__(self, path: str, stream: Any, submit: Callable[[Callable[[], None]], Future[None]]) -> None:
-        self.path = path
-        self.size = 0
-        self.closed = False
-        self.waited_s = 0.0
-        self._stream = stream
-        self._submit = submit
-        self._piece = bytearray()
-        self._sending: deque[Future[None]] = deque()
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _PIECE):
-            self._piece += view[start : start + _PIECE]
-            if len(self._piece) >= _PIECE:
-                self._send()
-        self.size += len(view)
-        return len(view)
-
-    def flush(self) -> None:
-        """Nothing that a reader could see before the file is closed."""
-
-    def writable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """The end of the file. Its hashes are known after `Upload.finish`."""
-        if not self.closed:
-            self.closed = True
-            self._send()
-            self._settle(0)
-            begun = time.perf_counter()
-            self._translated(self._stream.finish)
-            self.waited_s += time.perf_counter() - begun
-
-    def _send(self) -> None:
-        piece, self._piece = bytes(self._piece), bytearray()
-        if piece:
-            self._settle(_PIECES_SENDING - 1)
-            self._sending.append(self._submit(partial(self._stream.write, piece)))
-
-    def _settle(self, left: int) -> None:
-        """Wait until no more than `left` pieces are being sent."""
-        begun = time.perf_counter()
-        while len(self._sending) > left:
-            self._translated(self._sending.popleft().result)
-        self.waited_s += time.perf_counter() - begun
-
-    def _translated(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except Exception as err:
-            raise translate(err, self.path) from err
-
-
 class Upload:
     """One session of uploads to one repo. As a context manager it aborts what was not finished.
 
+    `min_chunks_per_range` is how many known chunks in a row hf_xet wants, on average, before it refers to them: fewer means less
+    to upload, and more ranges to fetch for who reads (`MIXED_CHUNKS_PER_RANGE`); `None` is its own default.
     `busy_s` is how long it was sending, in seconds.
     """
 
-    def __init__(self, ref: DatasetRef, token: Secret | None) -> None:
+    def __init__(self, ref: DatasetRef, token: Secret | None, *, min_chunks_per_range: float | None = None) -> None:
         self._ref = ref
+        self._limit = min_chunks_per_range
         self.busy_s = 0.0
         self._streams: list[UploadStream] = []
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="upload")
@@ -135,8 +103,9 @@ class Upload:
         headers = client.auth_headers(token)
         # The first token is asked for here: of a refusal hf_xet says only that it could not connect.
         first = client.get_json(url, token, *TOKEN_FIELDS, about=ref.full_name)
+        self._storage = str(first["casUrl"])
         try:
-            self._commit = _session(os.getpid()).new_upload_commit(
+            self._commit = _session(os.getpid(), self._limit).new_upload_commit(
                 endpoint=first["casUrl"],
                 token=first["accessToken"],
                 token_expiry_unix_secs=first["exp"],
@@ -156,6 +125,31 @@ class Upload:
         stream = UploadStream(path, begun, self._submit)
         self._streams.append(stream)
         return stream
+
+    def prime(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
+        """Let what is opened next deduplicate against files: `read` gives the first `FIRST_BYTES` of one, all of a shorter one.
+
+        It is asked by several threads, for those that no session of this process was primed with: once is enough for all that a
+        process uploads. What is stored of them is counted with the first file. Raises what `read` raises, and as `finish`.
+        """
+        wanted = [name for name in dict.fromkeys(names) if self._primed(name) not in _PRIMED]
+        if wanted:
+            with ThreadPoolExecutor(_PRIMING_AT_ONCE, thread_name_prefix="prime") as pool:
+                list(pool.map(lambda name: self._prime_one(name, read(name)), wanted))
+
+    def _prime_one(self, name: str, first: bytes) -> None:
+        from hf_xet import SKIP_SHA256
+
+        try:
+            stream = self._commit.start_upload_stream(name=f"{_PRIME}{name}", sha256=SKIP_SHA256)
+            stream.write(first)
+            stream.finish()
+        except Exception as err:
+            raise translate(err, name) from err
+        _PRIMED.add(self._primed(name))
+
+    def _primed(self, name: str) -> tuple[int, float | None, str, str]:
+        return os.getpid(), self._limit, self._storage, name
 
     def _submit(self, send: Callable[[], None]) -> Future[None]:
         return self._sender.submit(self._work, send)
@@ -189,7 +183,9 @@ class Upload:
             raise translate(err, self._ref.full_name) from err
         self.busy_s += time.perf_counter() - begun
         by_name = {one.tracking_name: one for one in report.uploads.values()}
-        return [_stored(stream.path, by_name[stream.path]) for stream in self._streams]
+        files = [_stored(stream.path, by_name[stream.path]) for stream in self._streams]
+        primed = sum(_stored(name, one).new_bytes for name, one in by_name.items() if name.startswith(_PRIME))
+        return [replace(file, new_bytes=file.new_bytes + primed * (not i)) for i, file in enumerate(files)]
 
     def abort(self) -> None:
         """Drop what is under way."""
@@ -207,12 +203,15 @@ class Upload:
         self.abort()
 
 
-@lru_cache(maxsize=1)
-def _session(_pid: int) -> Any:
+@lru_cache(maxsize=2)
+def _session(_pid: int, min_chunks_per_range: float | None = None) -> Any:
     """The process's hf_xet session: a forked child's process id is another one, and makes it one of its own."""
     from hf_xet import XetConfig, XetSession
 
-    return XetSession(XetConfig().with_config({"client.ac_max_upload_concurrency": _UPLOADS_IN_FLIGHT}))
+    settings: dict[str, Any] = {"client.ac_max_upload_concurrency": _UPLOADS_IN_FLIGHT}
+    if min_chunks_per_range is not None:
+        settings["deduplication.min_n_chunks_per_range"] = float(min_chunks_per_range)
+    return XetSession(XetConfig().with_config(settings))
 
 
 def _stored(path: str, upload: Any) -> StoredFile:
@@ -224,26 +223,4 @@ def _stored(path: str, upload: Any) -> StoredFile:
         size=info.file_size,
         new_bytes=dedup.new_bytes if dedup else info.file_size,
         prevented_bytes=dedup.defrag_prevented_dedup_bytes if dedup else 0,
-    )
-
-
-def translate(err: Exception, about: str) -> DatasetError:
-    """hf_xet's error as ours. Its types say little (RuntimeError), so the class comes from the few that do.
-
-    A status is in the text only; an OSError that is no ConnectionError is about the folder where it keeps what is on its way.
-    """
-    from hf_xet import XetAuthenticationError
-
-    reason = str(err).replace("\n", " ")[:300]
-    if isinstance(err, DatasetError):
-        return err
-    if isinstance(err, (XetAuthenticationError, PermissionError)) or _REFUSED.search(reason):
-        return AccessError(f"{about}: the Hub refused the upload ({reason}); give a token with write access")
-    if isinstance(err, OSError) and not isinstance(err, (ConnectionError, TimeoutError)):
-        return SetupError(
-            f"{about}: hf_xet cannot write to its cache folder ({reason}); it needs one with some room that this process may "
-            "write to: set HF_XET_CACHE or HF_HOME to it, on every executor"
-        )
-    return TransferError(
-        f"{about}: the upload to Xet storage failed ({reason}); run again, what is stored is not sent again"
     )

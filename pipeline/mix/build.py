@@ -1,83 +1,251 @@
 """A plan carried out, one shard at a time; every function here runs in a task.
 
-Block order: a shard's blocks are read one after the other through the prefetching scan. Where many blocks share a row group
-that would read it many times, and in row order, rows are exchanged instead (`pieces.py`), and `write_rows` cuts them into the
-same row groups.
+Block order: the row groups of a shard's blocks are fetched ahead, many at once. Those that go into the mix as they are, are
+copied raw, byte for byte; the others are decoded and written anew. Where many blocks share a row group that would read it many
+times, and in row order, rows are exchanged instead (`pieces.py`), and `write_rows` cuts them into the same row groups.
+
+Blocks of files that are not Parquet are read one at a time, each while the one before it is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import accumulate, groupby, islice
 
 import pyarrow as pa
 
+from pipeline.ahead import one_ahead
 from pipeline.errors import CorruptFileError
+from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
-from pipeline.hub.upload import ShardReceipt
+from pipeline.hub.upload import FIRST_BYTES, ShardReceipt
 from pipeline.mix.blocks import Block
-from pipeline.mix.plan import Plan, group_ends, groups_of
-from pipeline.parquet.conform import conform
-from pipeline.parquet.layout import Kind, Layout
-from pipeline.parquet.scan import scan_each
-from pipeline.predicate import project
+from pipeline.mix.files import SourceFile
+from pipeline.mix.plan import Plan, groups_of
+from pipeline.mix.reading import as_mix, group_rows, read_tasks
+from pipeline.parquet.fetch import Fetch
+from pipeline.parquet.footer import Footer, read_footers
+from pipeline.parquet.layout import FIRST_CHUNK_BYTES, Kind, Layout
+from pipeline.parquet.rowgroup_copy import RawGroup, copy_ranges
+from pipeline.parquet.scan import decode_group, fetch_groups
+from pipeline.parquet.task import ScanOptions, ScanTask
 from pipeline.writing import ShardStore
 
-
-def blocks_of(plan: Plan, shard: int) -> list[Block]:
-    """The blocks of a shard, in order."""
-    start, end = plan.bounds[shard], plan.bounds[shard + 1]
-    at, found = 0, []
-    for block in plan.blocks:
-        if start <= at < end:
-            found.append(block)
-        at += block.rows
-    return found
+_OPTIONS = ScanOptions(prefetch_bytes=64 << 20)
 
 
-def build_shard(plan: Plan, shard: int, token: Secret | None, store: ShardStore) -> ShardReceipt:
-    """Build a shard of a plan in block order from its blocks."""
-    return _write(plan, shard, read_blocks(plan, blocks_of(plan, shard), token), store)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedBlock:
+    """A block to copy raw: its row groups, and which of their columns are which of the mix's."""
+
+    block: Block
+    groups: Sequence[RawGroup]
+    columns: dict[str, str]
+    constants: dict[str, pa.Scalar]
 
 
-def read_blocks(plan: Plan, blocks: Sequence[Block], token: Secret | None) -> Iterator[pa.Table]:
-    """The blocks' rows as the mix has them, a table per block. Neighbours in a file are read together.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """Blocks that are read together: one to copy, or several to decode that follow each other in a file."""
+
+    blocks: Sequence[Block]
+    groups: tuple[int, ...]
+    task: ScanTask | None  # for Parquet
+    at: int  # the file's kept row with which its first row group begins
+
+
+def build_shard(
+    plan: Plan, shard: int, blocks: Sequence[Block], token: Secret | None, store: ShardStore
+) -> ShardReceipt:
+    """Build a shard in block order; `plan` need not have its blocks. Raises CorruptFileError for other rows than planned."""
+    _prime(plan, blocks, token, store)
+    return _write(plan, shard, read_blocks(plan, blocks, token), store, identity=_identity(plan, blocks))
+
+
+def write_rows(
+    plan: Plan, shard: int, batches: Iterable[pa.RecordBatch], token: Secret | None, store: ShardStore
+) -> ShardReceipt:
+    """Write a shard's rows, which come in order of position, in the row groups that the plan says.
+
+    In block order, those that are copied raw do not come, and are read here.
+    """
+    if not plan.blocks:
+        tables = _regroup(batches, _group_rows(plan, shard), plan.schema)
+        identity = f"{plan.recipe.seed}:{plan.split}:{shard}:{plan.shards}:{plan.rows}"
+        return _write(plan, shard, tables, store, identity=identity)
+    blocks = plan.blocks[slice(*plan.block_bounds[shard : shard + 2])]
+    copied = [block for block in blocks if block.copied]
+    _prime(plan, copied, token, store)
+    exchanged = _regroup(batches, (block.rows for block in blocks if not block.copied), plan.schema)
+    with closing(read_blocks(plan, copied, token)) as raw:
+        parts = (next(raw) if block.copied else _next_rows(exchanged, block, shard) for block in blocks)
+        return _write(plan, shard, parts, store, identity=_identity(plan, blocks))
+
+
+def _next_rows(tables: Iterator[pa.Table], block: Block, shard: int) -> pa.Table:
+    table = next(tables, None)
+    if table is None or table.num_rows != block.rows:
+        raise CorruptFileError(f"shard {shard}: other rows came than the plan counted; make a new plan")
+    return table
+
+
+def _identity(plan: Plan, blocks: Sequence[Block]) -> str:
+    """What makes a file's beginning its own: its blocks."""
+    digest = hashlib.blake2b(digest_size=16)
+    for block in blocks:
+        source = plan.sources[block.source]
+        digest.update(f"{source.name}:{source.files[block.file].name}:{block.start}:{block.rows};".encode())
+    return digest.hexdigest()
+
+
+def read_blocks(
+    plan: Plan, blocks: Sequence[Block], token: Secret | None, *, copy: bool = True
+) -> Generator[pa.Table | CopiedBlock, None, None]:
+    """The blocks, in order: their rows as the mix has them, or, with `copy`, what can be copied raw.
 
     Raises CorruptFileError when a file has other rows than were planned.
     """
-    ends = {source: group_ends(plan.sources[source]) for source in {block.source for block in blocks}}
-    runs = list(_runs(blocks))
-    spans = [_span(run, ends[run[0].source][run[0].file]) for run in runs]
-    tasks = [
-        (
-            plan.sources[run[0].source].task(run[0].file, range(*span)),
-            plan.sources[run[0].source].columns_in(run[0].file),
+    runs = list(_runs(plan, blocks, _footers(plan, blocks, token), copy=copy))
+    fetches = (fetch for number, run in enumerate(runs) for fetch in _fetches(plan, number, run, copy=copy))
+    others = one_ahead(_other_blocks(plan, runs, token), "blocks")
+    with closing(fetch_groups(fetches, token, _OPTIONS)) as fetched, closing(others):
+        of_runs = groupby(fetched, key=lambda one: one[0].position)
+        for run in runs:
+            if run.task is None:
+                yield from islice(others, len(run.blocks))
+                continue
+            _, groups = next(of_runs)
+            if copy and run.blocks[0].copied:
+                raw = [RawGroup(footer=f.task.footer, position=f.group.position, read=d.read_range) for f, d in groups]
+                yield _copied(plan, run.blocks[0], raw)
+                continue
+            decoded = ((fetch.group.index, decode_group(fetch, data, _OPTIONS)) for fetch, data in groups)
+            yield from _cut_run(plan, run, decoded)
+
+
+def _other_blocks(plan: Plan, runs: Iterable[_Run], token: Secret | None) -> Generator[pa.Table, None, None]:
+    """The blocks of the runs that are not of Parquet files."""
+    for run in runs:
+        if run.task is None:
+            source, file = run.blocks[0].source, run.blocks[0].file
+            with closing(read_tasks(plan.sources[source], file, run.groups, token)) as groups:
+                yield from _cut_run(plan, run, groups)
+
+
+def _write(
+    plan: Plan, shard: int, parts: Iterable[pa.Table | CopiedBlock], store: ShardStore, *, identity: str
+) -> ShardReceipt:
+    column = plan.recipe.source_column
+    layout = Layout(kind=Kind.BLOCKS, dictionary_columns=(column,) if column else (), marker=plan.marker)
+    writer = store.open(f"shard-{shard:05d}", plan.schema, layout=layout, features=plan.features, identity=identity)
+    for part in parts:
+        if isinstance(part, CopiedBlock):
+            writer.copy_block(part.groups, part.columns, part.constants)
+        else:
+            # Pages end where chunks end: in one chunk, they depend on nothing but the rows.
+            writer.write_row_group(part.combine_chunks())
+    store.end(writer)
+    receipt = store.finish()[0]
+    planned = plan.bounds[shard + 1] - plan.bounds[shard]
+    if receipt.rows != planned:
+        raise CorruptFileError(
+            f"shard {shard}: got {receipt.rows} rows, but the plan counted {planned}; make a new plan"
         )
-        for run, span in zip(runs, spans, strict=True)
-    ]
-    batches = _ByTask(scan_each(tasks, token))
-    for number, (run, span) in enumerate(zip(runs, spans, strict=True)):
-        file_ends = ends[run[0].source][run[0].file]
-        at = file_ends[span[0] - 1] if span[0] else 0
-        yield from _cut_run(plan, run, at, batches.of(number))
+    return receipt
 
 
-def _cut_run(plan: Plan, run: Sequence[Block], at: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The blocks of one run out of its batches; `at` is the row in the file at which they begin."""
-    source = plan.sources[run[0].source]
-    uri = source.files[run[0].file].uri
+def _footers(plan: Plan, blocks: Sequence[Block], token: Secret | None) -> dict[str, Footer]:
+    """The footers of the blocks' files, which this machine keeps. Raises CorruptFileError for a file that is another one now."""
+    files = {file.file.uri: file for file in (_file(plan, block) for block in blocks) if not file.tasks}
+    found = dict(zip(files, read_footers([one.file for one in files.values()], token), strict=True))
+    for uri, footer in found.items():
+        if footer.name != files[uri].name:
+            raise CorruptFileError(f"{uri}: is not the file that was planned with; make a new plan")
+    return found
+
+
+def _runs(plan: Plan, blocks: Sequence[Block], footers: dict[str, Footer], *, copy: bool) -> Iterator[_Run]:
+    """Blocks with the row groups that have their rows; decoded ones that follow each other in a file, together."""
+    ends: dict[tuple[int, int], list[int]] = {}
+    for run in _neighbours(blocks, copy=copy):
+        first, last = run[0], run[-1]
+        place = first.source, first.file
+        file = _file(plan, first)
+        if place not in ends:
+            ends[place] = list(accumulate(file.kept))
+        kept = ends[place]
+        begin, end = groups_of(kept, first)[0], groups_of(kept, last)[1]
+        groups = tuple(range(begin, end))
+        task = None
+        if not file.tasks:
+            task = ScanTask(file=file.file, footer=footers[file.file.uri].only(groups), row_groups=groups)
+        yield _Run(blocks=run, groups=groups, task=task, at=kept[begin - 1] if begin else 0)
+
+
+def _neighbours(blocks: Sequence[Block], *, copy: bool) -> Iterator[list[Block]]:
+    run: list[Block] = []
+    for block in blocks:
+        last = run[-1] if run else None
+        if last and (
+            (copy and (last.copied or block.copied))
+            or (last.source, last.file, last.end) != (block.source, block.file, block.start)
+        ):
+            yield run
+            run = []
+        run.append(block)
+    if run:
+        yield run
+
+
+def _fetches(plan: Plan, number: int, run: _Run, *, copy: bool) -> Iterator[Fetch]:
+    if run.task is None:
+        return
+    block = run.blocks[0]
+    source = plan.sources[block.source]
+    columns = source.columns_in(block.file)
+    for group in run.task.groups():
+        raw = copy and block.copied
+        ranges = copy_ranges(run.task.footer, group.position, columns) if raw else group.ranges(columns)
+        yield Fetch(position=number, task=run.task, columns=columns, group=group, ranges=ranges)
+
+
+def _copied(plan: Plan, block: Block, groups: Sequence[RawGroup]) -> CopiedBlock:
+    source = plan.sources[block.source]
+    assert source.transform.kept is not None
+    present = set(source.columns_in(block.file))
+    columns = {name: column for name, column in source.transform.kept.items() if column in present}
+    constants = dict(source.transform.constants)
+    if plan.recipe.source_column is not None:
+        constants[plan.recipe.source_column] = pa.scalar(source.name, pa.string())
+    typed = {name: value.cast(plan.schema.field(name).type) for name, value in constants.items()}
+    return CopiedBlock(block=block, groups=groups, columns=columns, constants=typed)
+
+
+def _cut_run(plan: Plan, run: _Run, groups: Iterable[tuple[int, Iterable[pa.RecordBatch]]]) -> Iterator[pa.Table]:
+    """The blocks of one run out of its row groups' rows."""
+    place = run.blocks[0]
+    source = plan.sources[place.source]
+    uri = source.files[place.file].file.uri
+    before = sum(sum(file.kept) for file in source.files[: place.file]) if plan.recipe.source_row_column else 0
     kept: list[pa.RecordBatch] = []
-    waiting = list(run)
-    for batch in batches:
-        rows = source.rows_of(batch, uri)
-        while waiting:
-            start, end = max(waiting[0].start - at, 0), min(waiting[0].end - at, rows.num_rows)
-            if end > start:
-                kept.append(as_mix(plan, run[0].source, rows.slice(start, end - start)))
-            if waiting[0].end > at + rows.num_rows:
-                break
-            yield _table(plan, kept, waiting.pop(0), uri)
-            kept = []
-        at += rows.num_rows
+    waiting = list(run.blocks)
+    at = run.at
+    for index, batches in groups:
+        for rows in group_rows(source, place.file, index, batches):
+            while waiting:
+                start, end = max(waiting[0].start - at, 0), min(waiting[0].end - at, rows.num_rows)
+                if end > start:
+                    kept.append(as_mix(plan, place.source, rows.slice(start, end - start), before + at + start))
+                if waiting[0].end > at + rows.num_rows:
+                    break
+                yield _table(plan, kept, waiting.pop(0), uri)
+                kept = []
+            at += rows.num_rows
+            if not waiting:
+                return
     if waiting:
         raise CorruptFileError(f"{uri}: has fewer rows than the plan counted; make a new plan")
 
@@ -89,43 +257,8 @@ def _table(plan: Plan, kept: Sequence[pa.RecordBatch], block: Block, uri: str) -
     return table
 
 
-def as_mix(plan: Plan, source: int, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """A source's rows as the mix has them: its columns, and the source's name."""
-    opened = plan.sources[source]
-    mixed = project(rows, opened.expressions)
-    if plan.recipe.source_column is not None:
-        name = pa.repeat(pa.scalar(opened.name, pa.string()), rows.num_rows)
-        mixed = mixed.append_column(plan.recipe.source_column, name)
-    return conform(mixed, plan.schema, f"source {opened.name!r}")
-
-
-def write_rows(plan: Plan, shard: int, batches: Iterable[pa.RecordBatch], store: ShardStore) -> ShardReceipt:
-    """Write a shard's rows, which come in order of position, in the row groups that the plan says."""
-    return _write(plan, shard, _regroup(batches, _group_rows(plan, shard), plan.schema), store)
-
-
-def _write(plan: Plan, shard: int, tables: Iterable[pa.Table], store: ShardStore) -> ShardReceipt:
-    column = plan.recipe.source_column
-    layout = Layout(kind=Kind.BLOCKS, dictionary_columns=(column,) if column else ())
-    identity = f"{plan.recipe.seed}:{shard}:{plan.shards}:{plan.rows}"
-    writer = store.open(f"shard-{shard:05d}", plan.schema, layout=layout, features=plan.features, identity=identity)
-    for table in tables:
-        # Pages end where chunks end: in one chunk, they depend on nothing but the rows.
-        writer.write_row_group(table.combine_chunks())
-    store.end(writer)
-    receipt = store.finish()[0]
-    planned = plan.bounds[shard + 1] - plan.bounds[shard]
-    if receipt.rows != planned:
-        raise CorruptFileError(
-            f"shard {shard}: got {receipt.rows} rows, but the plan counted {planned}; make a new plan"
-        )
-    return receipt
-
-
 def _group_rows(plan: Plan, shard: int) -> Iterator[int]:
-    if plan.blocks:
-        yield from (block.rows for block in blocks_of(plan, shard))
-        return
+    """The rows of a shard's row groups, in row order."""
     left = plan.bounds[shard + 1] - plan.bounds[shard]
     while left > 0:
         yield min(left, plan.group_rows)
@@ -149,34 +282,23 @@ def _regroup(batches: Iterable[pa.RecordBatch], sizes: Iterator[int], schema: pa
         yield pa.Table.from_batches(kept, schema)
 
 
-def _runs(blocks: Sequence[Block]) -> Iterator[list[Block]]:
-    """Blocks that follow each other in the mix and in their file, together."""
-    run: list[Block] = []
-    for block in blocks:
-        last = run[-1] if run else None
-        if last and (last.source, last.file, last.end) != (block.source, block.file, block.start):
-            yield run
-            run = []
-        run.append(block)
-    if run:
-        yield run
+def _prime(plan: Plan, blocks: Sequence[Block], token: Secret | None, store: ShardStore) -> None:
+    """Let the upload find what the Hub has of the files that blocks are copied from: a machine that did not upload them does not
+    know their chunks, and asks the Hub's index for the first one of a file only.
+    """
+    copied = (block for block in blocks if block.copied and plan.sources[block.source].on_hub)
+    files = {file.file.uri: file for file in (_file(plan, block) for block in copied)}
+    store.prime(files, lambda uri: _first_bytes(files[uri], token))
 
 
-def _span(run: Sequence[Block], ends: Sequence[int]) -> tuple[int, int]:
-    return groups_of(ends, run[0])[0], groups_of(ends, run[-1])[1]
+def _first_bytes(file: SourceFile, token: Secret | None) -> bytes:
+    """Enough for the first chunk; of a file in blocks, whose first pad ends it, exactly that, so that nothing is stored."""
+    reader = open_file(file.file, token)
+    try:
+        return bytes(reader.read(0, min(FIRST_CHUNK_BYTES if file.padded else FIRST_BYTES, file.file.size)))
+    finally:
+        reader.close()
 
 
-class _ByTask:
-    """Batches that say which task they are of, handed out task by task."""
-
-    def __init__(self, batches: Iterator[tuple[int, pa.RecordBatch]]) -> None:
-        self._batches = batches
-        self._next = next(batches, None)
-
-    def of(self, number: int) -> Iterator[pa.RecordBatch]:
-        """The batches of one task; those of earlier ones that nobody took are passed over."""
-        while self._next is not None and self._next[0] <= number:
-            at, batch = self._next
-            if at == number:
-                yield batch
-            self._next = next(self._batches, None)
+def _file(plan: Plan, block: Block) -> SourceFile:
+    return plan.sources[block.source].files[block.file]

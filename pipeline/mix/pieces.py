@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,10 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.hub.repo import Secret
-from pipeline.mix.build import as_mix
+from pipeline.mix.files import SourceFile
+from pipeline.mix.membership import count_rows, rows_in
 from pipeline.mix.plan import Plan, choice_of, permutation_of
+from pipeline.mix.reading import Groups, as_mix, group_rows, read_tasks
 from pipeline.mix.sources import OpenSource
-from pipeline.parquet.scan import scan
+from pipeline.parquet.fetch import fetches_of
+from pipeline.parquet.footer import read_footers
+from pipeline.parquet.scan import decode_group, fetch_groups
+from pipeline.parquet.task import ScanOptions, ScanTask
 
 POSITION, SHARD = "__position", "__shard"
 
@@ -34,50 +40,60 @@ class PlacedBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Some row groups of one of a source's files; `first_row` is the number of their first row in the file, `first_drawn`
-    in the source. `blocks` are the file's, in block order, sorted by where they start.
+    """Some row groups of one of a source's files; `first_row` is the number of their first row in the file, `before` those of the
+    files before it, `first_drawn` how many of the split's rows the source has before. `blocks` are the file's, in block order,
+    sorted by where they start.
     """
 
     source: int
     file: int
     row_groups: tuple[int, ...]
     first_row: int
+    before: int
     first_drawn: int
     blocks: tuple[PlacedBlock, ...]
 
 
-def pieces_of(plan: Plan, target_bytes: int) -> list[Piece]:
-    """The sources' row groups in runs of about this size, for tasks that exchange rows."""
+def pieces_of(plan: Plan, target_bytes: int, *, copied: bool = False) -> list[Piece]:
+    """The sources' row groups in runs of about this size, for tasks that exchange rows: of files that have such.
+
+    Blocks that are copied raw are not exchanged; with `copied` their rows are drawn all the same.
+    """
     pieces: list[Piece] = []
-    placed = _placed(plan)
+    placed = _placed(plan, copied=copied)
     for number, source in enumerate(plan.sources):
-        drawn = 0
-        for file, counts in enumerate(source.counts):
-            blocks = tuple(sorted(placed.get((number, file), ()), key=lambda block: (block.start, block.rows)))
+        drawn = before = 0
+        for index, file in enumerate(source.files):
+            if plan.blocks and (number, index) not in placed:
+                before += sum(file.kept)
+                continue
+            blocks = tuple(sorted(placed.get((number, index), ()), key=lambda block: (block.start, block.rows)))
             first_row = 0
-            for run in _runs_of_groups(source, file, target_bytes):
+            for run in _runs_of_groups(file, target_bytes):
                 pieces.append(
                     Piece(
                         source=number,
-                        file=file,
+                        file=index,
                         row_groups=tuple(run),
                         first_row=first_row,
+                        before=before,
                         first_drawn=drawn,
                         blocks=blocks,
                     )
                 )
-                rows = sum(counts[index] for index in run)
-                first_row += rows
-                drawn += rows
+                last_row = first_row + sum(file.kept[group] for group in run)
+                drawn += count_rows(file.name, first_row, last_row, plan.part)
+                first_row = last_row
+            before += first_row
     return pieces
 
 
-def _runs_of_groups(source: OpenSource, file: int, target_bytes: int) -> Iterator[list[int]]:
+def _runs_of_groups(file: SourceFile, target_bytes: int) -> Iterator[list[int]]:
     run: list[int] = []
     size = 0
-    for group in source.footers[file].row_groups():
-        run.append(group.index)
-        size += group.size(source.read_columns)
+    for group, num_bytes in enumerate(file.sizes):
+        run.append(group)
+        size += num_bytes
         if size >= target_bytes:
             yield run
             run, size = [], 0
@@ -88,17 +104,27 @@ def _runs_of_groups(source: OpenSource, file: int, target_bytes: int) -> Iterato
 def read_drawn(plan: Plan, piece: Piece, token: Secret | None) -> Iterator[pa.RecordBatch]:
     """A piece's rows as often as they are drawn, as the mix has them, with their `POSITION` and `SHARD` in front."""
     source = plan.sources[piece.source]
-    task = source.task(piece.file, piece.row_groups)
-    place = _place_blocks(piece) if plan.blocks else _place_rows(plan, piece)
+    place = _place_blocks(piece) if plan.blocks else _RowPlaces(plan, piece)
     done = 0
-    for batch in scan([task], token, source.columns_in(piece.file)):
-        rows = source.rows_of(batch, task.file.uri)
-        mixed = as_mix(plan, piece.source, rows)
-        for chosen, positions, shards in place(done, rows.num_rows):
-            taken = mixed.take(chosen)
-            arrays = [positions, shards, *taken.columns]
-            yield pa.RecordBatch.from_arrays(arrays, schema=exchange_schema(plan))
-        done += rows.num_rows
+    read = _row_groups if source.reader is None else read_tasks
+    with closing(read(source, piece.file, piece.row_groups, token)) as groups:
+        for group, batches in groups:
+            for rows in group_rows(source, piece.file, group, batches):
+                mixed = as_mix(plan, piece.source, rows, piece.before + piece.first_row + done)
+                for chosen, positions, shards in place(done, rows.num_rows):
+                    arrays = [positions, shards, *mixed.take(chosen).columns]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=exchange_schema(plan))
+                done += rows.num_rows
+
+
+def _row_groups(source: OpenSource, number: int, groups: tuple[int, ...], token: Secret | None) -> Groups:
+    file = source.files[number].file
+    footer = read_footers([file], token)[0]
+    task = ScanTask(file=file, footer=footer.only(groups), row_groups=groups)
+    fetches = fetches_of([(task, source.columns_in(number))])
+    with closing(fetch_groups(fetches, token, ScanOptions())) as fetched:
+        for fetch, data in fetched:
+            yield fetch.group.index, decode_group(fetch, data, ScanOptions())
 
 
 def exchange_schema(plan: Plan) -> pa.Schema:
@@ -110,21 +136,31 @@ def exchange_schema(plan: Plan) -> pa.Schema:
 Placed = tuple[pa.Array, pa.Array, pa.Array]
 
 
-def _place_rows(plan: Plan, piece: Piece) -> Callable[[int, int], Iterator[Placed]]:
-    """In row order: a row that the source's permutation maps below what is drawn goes where the mix's permutation says."""
-    choice, order = choice_of(plan, piece.source), permutation_of(plan)
-    draw, offset = plan.draws[piece.source], plan.offsets()[piece.source]
+class _RowPlaces:
+    """In row order: a row that the source's permutation maps below what is drawn goes where the mix's permutation says.
 
-    def place(done: int, rows: int) -> Iterator[Placed]:
-        begin = piece.first_drawn + done
-        numbers = choice.of_range(begin, begin + rows)
+    Of several splits, only this one's rows are numbered. Called for stretches of a piece's rows, in order.
+    """
+
+    def __init__(self, plan: Plan, piece: Piece) -> None:
+        self._plan, self._piece = plan, piece
+        self._name = plan.sources[piece.source].files[piece.file].name
+        self._choice, self._order = choice_of(plan, piece.source), permutation_of(plan)
+        self._numbered = piece.first_drawn
+        self._bounds = pa.array(plan.bounds[1:-1], pa.int64())
+
+    def __call__(self, done: int, rows: int) -> Iterator[Placed]:
+        plan, source = self._plan, self._piece.source
+        draw, offset = plan.draws[source], plan.offsets()[source]
+        first = self._piece.first_row + done
+        mine = pc.indices_nonzero(rows_in(self._name, first, first + rows, plan.part))
+        numbers = self._choice.of_range(self._numbered, self._numbered + len(mine))
+        self._numbered += len(mine)
         for copy in range(draw.whole + (draw.rest > 0)):
             chosen = pc.less(numbers, draw.base if copy < draw.whole else draw.rest)
-            positions = order.of(pc.add(numbers.filter(chosen), offset + copy * draw.base))
-            shards = pc.divide(pc.multiply(positions, plan.shards), plan.rows).cast(pa.int32())
-            yield pc.indices_nonzero(chosen), positions, shards
-
-    return place
+            positions = self._order.of(pc.add(numbers.filter(chosen), offset + copy * draw.base))
+            shards = pc.search_sorted(self._bounds, positions, side="right").cast(pa.int32())
+            yield mine.filter(chosen), positions, shards
 
 
 def _place_blocks(piece: Piece) -> Callable[[int, int], Iterator[Placed]]:
@@ -149,14 +185,15 @@ def _place_blocks(piece: Piece) -> Callable[[int, int], Iterator[Placed]]:
     return place
 
 
-def _placed(plan: Plan) -> dict[tuple[int, int], list[PlacedBlock]]:
-    """For each file of each source, its blocks and where they go."""
+def _placed(plan: Plan, *, copied: bool) -> dict[tuple[int, int], list[PlacedBlock]]:
+    """For each file of each source, its blocks (without `copied`: those that are not copied raw), and where they go."""
     found: dict[tuple[int, int], list[PlacedBlock]] = {}
     position = shard = 0
     for block in plan.blocks:
         while position >= plan.bounds[shard + 1]:
             shard += 1
-        placed = PlacedBlock(start=block.start, rows=block.rows, position=position, shard=shard)
-        found.setdefault((block.source, block.file), []).append(placed)
+        if copied or not block.copied:
+            placed = PlacedBlock(start=block.start, rows=block.rows, position=position, shard=shard)
+            found.setdefault((block.source, block.file), []).append(placed)
         position += block.rows
     return found

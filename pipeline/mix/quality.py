@@ -8,7 +8,7 @@ The measures:
 * adjacency excess: (P(same source as the row before) - sum p^2) / (1 - sum p^2). 0 is ideal.
 
 As stored, all rows count, at a cost that grows with runs and windows, not rows. Behind the buffer, a mix of more than
-`MAX_ROWS` rows is seen through `SEGMENTS` stretches at equal distances that have that many rows together.
+`MAX_ROWS` rows is seen through `SEGMENTS` stretches or fewer, at equal distances, that have that many rows together.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ MAX_ROWS = 2_000_000
 SEGMENTS = 16
 MAX_CHI2_64 = 2.0
 MAX_ADJACENCY = 0.01
+MIN_ADJACENCY_ROWS = 10_000  # of fewer, chance alone makes an excess of about that
 
 Run = tuple[int, int]
 
@@ -49,15 +50,23 @@ class Quality:
 
     @property
     def meets_gate(self) -> bool:
-        """Whether a buffered consumer sees chi2/dof(64) <= 2 and adjacency excess <= 0.01. What has no measure passes."""
+        """Whether a buffered consumer sees chi2/dof(64) <= 2 and adjacency excess <= 0.01. What has no measure passes, and the
+        adjacency of too few rows.
+        """
         chi2, adjacency = self.buffered.chi2_64, self.buffered.adjacency
-        return (chi2 is None or chi2 <= MAX_CHI2_64) and (adjacency is None or adjacency <= MAX_ADJACENCY)
+        if adjacency is None or self.rows < MIN_ADJACENCY_ROWS:
+            adjacency = 0.0
+        return (chi2 is None or chi2 <= MAX_CHI2_64) and adjacency <= MAX_ADJACENCY
 
 
-def measure_quality(runs: Sequence[Run], sources: int, buffer_rows: int = 1000, seed: int = 0) -> Quality:
+def measure_quality(
+    runs: Sequence[Run], sources: int, buffer_rows: int = 1000, seed: int = 0, *, max_rows: int = MAX_ROWS
+) -> Quality:
     """Both views of a mix whose rows come in runs (source index, rows), in stored order."""
     shares = _shares(runs, sources)
-    buffered = [behind_buffer(part, buffer_rows, seed + n) for n, part in enumerate(_stretches(runs))]
+    buffered = [
+        behind_buffer(part, buffer_rows, seed + n) for n, part in enumerate(_stretches(runs, buffer_rows, max_rows))
+    ]
     return Quality(
         rows=sum(rows for _, rows in runs),
         sources=sources,
@@ -160,18 +169,19 @@ def _adjacency(parts: Sequence[Sequence[Run]], shares: Sequence[float]) -> float
     return (same / pairs - chance) / (1 - chance) if pairs and several else None
 
 
-def _stretches(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs of the stretches to simulate: the whole if it is small."""
+def _stretches(runs: Sequence[Run], buffer_rows: int, max_rows: int) -> list[list[Run]]:
+    """The runs of the stretches to simulate: the whole if it is small. Each has some ten times the buffer's rows."""
     whole = sum(rows for _, rows in runs)
-    if whole <= MAX_ROWS:
+    segments = max(2, min(SEGMENTS, max_rows // (10 * buffer_rows)))
+    if whole <= max_rows:
         return [list(runs)]
-    length = MAX_ROWS // SEGMENTS
-    starts = [(whole - length) * n // (SEGMENTS - 1) for n in range(SEGMENTS)]
+    length = max_rows // segments
+    starts = [(whole - length) * n // (segments - 1) for n in range(segments)]
     parts: list[list[Run]] = [[] for _ in starts]
     position = n = 0
     for source, rows in runs:
         end = position + rows
-        while n < SEGMENTS and starts[n] < end:
+        while n < segments and starts[n] < end:
             begin, stop = max(position, starts[n]), min(end, starts[n] + length)
             if stop > begin:
                 parts[n].append((source, stop - begin))

@@ -1,169 +1,266 @@
-"""What is told of a mix: to the terminal as rows of a table, to programs as plain values, on the card as Markdown. Pure."""
+"""The report of a mix beside its data: `report.md` for people, and all files that go with it. Pure, from `report_values`."""
 
 from __future__ import annotations
 
+import io
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from typing import Any
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from pipeline.mix.figures import HOW_TO_GET, draw_figures
+from pipeline.mix.plan_lines import how
+from pipeline.mix.provenance import FILE_NAME, write_blocks
+from pipeline.mix.told import (
+    MEASURES,
+    cell,
+    changed_by,
+    code,
+    gate,
+    linked,
+    markdown_table,
+    marks,
+    order_of,
+    quality_rows,
+    repeats,
+    spread_of,
+    top_sources,
+    whole_of,
+)
+from pipeline.sizes import counted, format_bytes
 
-from pipeline.hub.upload import ShardReceipt
-from pipeline.mix.plan import Plan, permutation_of
-from pipeline.mix.quality import Quality, Run, measure_quality
-from pipeline.sizes import format_bytes
+if TYPE_CHECKING:
+    from pipeline.mix.plan import Plan
 
-_MEASURED_ROWS = 2_000_000
-_WRITERS = ("xet-pipeline", "pyarrow", "hf-xet")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """What building a plan came to. `commit` is `None` for a folder; `private_source` is why a new repo became private."""
-
-    plan: Plan
-    receipts: tuple[ShardReceipt, ...]
-    seconds: float
-    commit: str | None
-    private_source: str | None = None
-
-
-def source_rows(plan: Plan) -> list[tuple[str, str, int, int, int]]:
-    """(name, where from, rows available, wanted, drawn) per source."""
-    return [
-        (source.name, _pinned(source.origin, source.commit), draw.available, draw.wanted, draw.rows)
-        for source, draw in zip(plan.sources, plan.draws, strict=True)
-    ]
-
-
-def totals(built: Built) -> dict[str, int]:
-    """Bytes read, written, uploaded, and deduplicated."""
-    written = sum(receipt.file.size for receipt in built.receipts)
-    uploaded = sum(receipt.file.new_bytes for receipt in built.receipts)
-    return {
-        "bytes_read": built.plan.bytes_to_read,
-        "bytes_written": written,
-        "bytes_uploaded": uploaded,
-        "bytes_deduplicated": written - uploaded,
-    }
+REPORT, VALUES = "report.md", "report.json"
+_TOP = 20
+_MOST_SHARDS = 50
+_BLOCKS = (
+    f"[`{FILE_NAME}`]({FILE_NAME}) has a row per block, in the order of the mix: its file here (`shard`), first row there "
+    "(`row`) and `rows`; its `source`, `origin`, `commit`, `file`, and first `row_group` there, of `row_groups`; `start`, its "
+    "first row in that file, of those that the source's conditions keep; whether it was `copied` byte for byte; and its "
+    "content's `name`. So, for row 1,234 of file 5:"
+)
+_ROWS = (
+    "Rows are ordered one by one, so there is no table of blocks. Places follow from the seed: the drawn rows, source after "
+    "source in the order above, each in the order of its files, are numbered n = 0, 1, ...; row n stands at place "
+    "`pipeline.permutation.Permutation({rows}, {seed}, {purpose!r}).one(n)` of the mix."
+)
 
 
-def quality_of(plan: Plan) -> Quality | None:
-    """How well the mix is shuffled; `None` for an order of rows too long to measure (it is uniform by construction)."""
+def report_folder(config: str, split: str, transaction: str | None = None) -> str:
+    """Where a split's report lies in the repo, up to the slash; a build that is appended has a folder of its own there."""
+    return f"mix/{config}/{split}/" + (f"{transaction}/" if transaction is not None else "")
+
+
+def report_files(plan: Plan, values: dict[str, Any]) -> dict[str, bytes]:
+    """Everything that stands in the report's folder, by name: the report, its values, the table of blocks, the figures."""
+    files = draw_figures(values)
     if plan.blocks:
-        runs: Sequence[Run] = [(block.source, block.rows) for block in plan.blocks]
-    elif plan.rows <= _MEASURED_ROWS:
-        runs = _row_runs(plan)
-    else:
-        return None
-    return measure_quality(runs, len(plan.sources), seed=plan.recipe.seed)
+        sink = io.BytesIO()
+        write_blocks(plan, sink)
+        files[FILE_NAME] = sink.getvalue()
+    files[VALUES] = (json.dumps(values, ensure_ascii=False) + "\n").encode()
+    files[REPORT] = report_markdown(values, sorted(files)).encode()
+    return files
 
 
-def plan_values(plan: Plan) -> dict[str, Any]:
-    """The plan for programs, without its blocks."""
-    return {
-        "target": plan.recipe.target,
-        "config": plan.recipe.config,
-        "split": plan.recipe.split,
-        "shuffle": plan.recipe.shuffle,
-        "seed": plan.recipe.seed,
-        "rows": plan.rows,
-        "shards": [end - start for start, end in zip(plan.bounds, plan.bounds[1:], strict=False)],
-        "blocks": len(plan.blocks) or None,
-        "bytes_to_read": plan.bytes_to_read,
-        "columns": {column.name: str(column.type) for column in plan.schema},
-        "sources": [
-            {
-                "name": source.name,
-                "from": source.origin,
-                "commit": source.commit,
-                "where": source.predicate.sql if source.predicate else None,
-                "columns": {name: one.source_column or one.sql for name, one in source.expressions.items()},
-                "rows_available": draw.available,
-                "rows_wanted": draw.wanted,
-                "rows": draw.rows,
-            }
-            for source, draw in zip(plan.sources, plan.draws, strict=True)
-        ],
-        "writers": {name: version(name) for name in _WRITERS},
-    }
+def report_markdown(values: dict[str, Any], files: Sequence[str] = ()) -> str:
+    """The report as Markdown; `files` are the names of those beside it."""
+    parts = (_head, _sources, _order, _shards, _upload, _provenance, _again, _recipe)
+    return "\n".join(line for part in parts for line in [*part(values, files), ""]).rstrip() + "\n"
 
 
-def built_values(built: Built, quality: Quality | None) -> dict[str, Any]:
-    """The report for programs."""
-    return {
-        **plan_values(built.plan),
-        "commit": built.commit,
-        "seconds": round(built.seconds, 2),
-        **totals(built),
-        "quality": asdict(quality) | {"meets_gate": quality.meets_gate} if quality else None,
-    }
-
-
-def state(plan: Plan, receipts: Sequence[ShardReceipt]) -> dict[str, Any]:
-    """What stays in the repo, for whoever builds or checks the mix again."""
-    shards = [{"rows": one.rows, "size": one.file.size, "sha256": one.file.sha256} for one in receipts]
-    return {**plan_values(plan), "files": shards}
-
-
-def card_section(plan: Plan, receipts: Sequence[ShardReceipt]) -> str:
-    """Where every row comes from, at which commit, with which seed."""
-    order = {
-        "blocks": "blocks of consecutive rows, interleaved so that every stretch holds each source's share",
-        "rows": "single rows, in a uniform random permutation",
-        "none": "not shuffled",
-    }[plan.recipe.shuffle]
-    lines = [
-        f"## How {_whole(plan)} was mixed",
-        "",
-        f"{plan.rows:,} rows in {plan.shards} files of equal size, {format_bytes(sum(r.file.size for r in receipts))}. "
-        f"Order: {order}. Seed: {plan.recipe.seed}.",
-        "",
-        "| source | from | commit | rows available | rows here | share | filter |",
-        "|---|---|---|---:|---:|---:|---|",
-    ]
-    for source, draw in zip(plan.sources, plan.draws, strict=True):
-        where = f"<code>{_cell(source.predicate.sql)}</code>" if source.predicate else ""
-        commit = f"`{source.commit}`" if source.commit else ""
-        lines.append(
-            f"| {_cell(source.name)} | {_cell(source.origin)} | {commit} | {draw.available:,} | {draw.rows:,} "
-            f"| {draw.rows / plan.rows:.1%} | {where} |"
-        )
-    if plan.recipe.source_column:
-        lines += ["", f"The column <code>{_cell(plan.recipe.source_column)}</code> names each row's source."]
-    folder = f".pipeline/writes/{plan.recipe.config}/{plan.recipe.split}"
-    lines += ["", f"Recipe, pinned commits and checksums of the files: `{folder}`."]
-    return "\n".join(lines)
-
-
-def _whole(plan: Plan) -> str:
-    if (plan.recipe.config, plan.recipe.split) == ("default", "train"):
-        return "this dataset"
-    return f"split `{plan.recipe.split}` of config `{plan.recipe.config}`"
-
-
-def _row_runs(plan: Plan) -> list[Run]:
-    positions = permutation_of(plan).of_range(0, plan.rows)
-    drawn_at = pc.sort_indices(positions)
-    sources = pa.concat_arrays(
-        [pa.repeat(pa.scalar(number, pa.int32()), draw.rows) for number, draw in enumerate(plan.draws)]
+def _head(values: dict[str, Any], _: Sequence[str]) -> Iterator[str]:
+    yield f"# How {whole_of(values)} was mixed"
+    yield ""
+    size = values["bytes"]
+    yield (
+        f"{values['rows']:,} rows of {counted(len(values['sources']), 'source')} in {counted(len(values['shards']), 'file')} of "
+        f"{spread_of(values['shards'])} rows: {format_bytes(size['published'])}, {format_bytes(size['arrow'])} in memory. "
+        f"Built in {values['measured']['seconds']:,.0f} s from plan `{values['plan_id']}`."
     )
-    encoded = pc.run_end_encode(sources.take(drawn_at))
-    ends = encoded.run_ends.to_pylist()
-    return [
-        (source, end - start)
-        for source, start, end in zip(encoded.values.to_pylist(), [0, *ends[:-1]], ends, strict=True)
+    if kept := values["measured"]["shards_kept"]:
+        yield f"{counted(kept, 'file')} of them had been stored by a run before, which this one carried on."
+
+
+def _sources(values: dict[str, Any], files: Sequence[str]) -> Iterator[str]:
+    yield "## Sources"
+    yield ""
+    header = (
+        "source",
+        "from",
+        "licence",
+        "filter",
+        "available",
+        "wanted",
+        "rows",
+        "times",
+        "share wanted",
+        "share",
+        "bytes per row",
+    )
+    rows = [
+        (
+            cell(one["name"]),
+            linked(one),
+            cell(marks(one)),
+            changed_by(one),
+            f"{one['available']:,}",
+            f"{one['wanted']:,}",
+            f"{one['drawn']:,}",
+            repeats(one),
+            f"{one['wanted_share']:.2%}",
+            f"{one['share']:.2%}",
+            f"{one['bytes_per_row']:,.0f}",
+        )
+        for one in values["sources"]
     ]
+    yield from markdown_table(header, rows, left=4)
+    yield ""
+    yield "*Bytes per row* are those of the columns that were read, as the source's files store them."
+    if values["source_column"]:
+        yield f"The column {code(values['source_column'])} names each row's source."
+    if duplicates := values["measured"]["duplicates"]:
+        yield ""
+        dropped = [(cell(name), *(f"{n:,}" for n in rows)) for name, rows in duplicates.items()]
+        yield from markdown_table(
+            ("source", "rows dropped: equal to one of its own", "equal to one of a source before it"), dropped
+        )
+    yield from _figure("shares.png", "Shares of rows, wanted and got", files)
 
 
-def _pinned(origin: str, commit: str | None) -> str:
-    return f"{origin}@{commit[:8]}" if commit else origin
+def _order(values: dict[str, Any], files: Sequence[str]) -> Iterator[str]:
+    yield "## Order"
+    yield ""
+    blocks = (
+        f" {values['blocks']:,} blocks, of {values['block_rows']:,.0f} rows on average." if values["blocks"] else ""
+    )
+    yield f"{order_of(values).capitalize()}. Seed: {values['seed']}.{blocks}"
+    yield ""
+    if values["quality"] is None:
+        yield "The order is uniformly random by construction; it is too long to be measured here."
+    else:
+        yield from markdown_table(("chi2/dof of source counts", *MEASURES), quality_rows(values["quality"]))
+        yield ""
+        yield (
+            "*chi2/dof* is 1 for independent draws, and about B for randomly placed blocks of B rows. *Adjacency excess* is how "
+            f"much likelier than by chance a row has the source of the row before. Gate: **{gate(values['quality'])}**."
+        )
+    yield from _figure("order.png", "Share of each source along the mix", files)
 
 
-def _cell(text: str) -> str:
-    """Text that means nothing to Markdown or HTML, on one line."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", plain)
+def _shards(values: dict[str, Any], _: Sequence[str]) -> Iterator[str]:
+    by_source = values["per_shard"]["by_source"]
+    yield "## Rows of each source per file"
+    yield ""
+    if by_source is None:
+        yield "They are too many to be counted here." + (f" `{FILE_NAME}` tells them." if values["blocks"] else "")
+        return
+    columns = _top_columns(values, by_source)
+    if len(values["shards"]) > _MOST_SHARDS:
+        told = [(name, f"{min(n):,}", f"{sum(n) / len(n):,.1f}", f"{max(n):,}") for name, n in columns]
+        yield from markdown_table(("source", "least", "mean", "most"), told)
+        return
+    by_shard = zip(values["per_shard"]["rows"], *(rows for _, rows in columns), strict=True)
+    cells = [(str(shard), *(f"{rows:,}" for rows in counts)) for shard, counts in enumerate(by_shard)]
+    yield from markdown_table(("file", "rows", *(name for name, _ in columns)), cells)
+
+
+def _top_columns(values: dict[str, Any], by_source: dict[str, list[int]]) -> list[tuple[str, list[int]]]:
+    """The largest sources with their rows per file, and all others as one."""
+    names = top_sources(values, _TOP)
+    columns = [(cell(name), by_source[name]) for name in names]
+    if rest := [by_source[name] for name in by_source.keys() - set(names)]:
+        columns.append((f"{len(rest)} others", [sum(rows) for rows in zip(*rest, strict=True)]))
+    return columns
+
+
+def _upload(values: dict[str, Any], files: Sequence[str]) -> Iterator[str]:
+    size = values["bytes"]
+    yield f"## {'Upload' if size['uploaded'] is not None else 'Bytes'}"
+    yield ""
+    rows = [("published", format_bytes(size["published"]))]
+    if size["uploaded"] is not None:
+        rows += [
+            ("uploaded", f"{format_bytes(size['uploaded'])} ({size['uploaded'] / max(1, size['published']):.2%})"),
+            ("uploaded, as the plan predicted", _size(size["predicted"])),
+            ("deduplicated", format_bytes(size["deduplicated"])),
+            ("stored before, but in pieces too small to refer to", format_bytes(size["prevented"])),
+        ]
+    yield from markdown_table(("bytes", ""), rows)
+    yield ""
+    keys = {"read": "bytes_to_read", "written": "bytes_written", "uploaded, predicted": "bytes_new"}
+    if size["uploaded"] is None:
+        del keys["uploaded, predicted"]
+    told = [
+        (
+            cell(one["name"]),
+            cell(how(one, uploads=size["uploaded"] is not None)),
+            *(_size(one[key]) for key in keys.values()),
+        )
+        for one in values["sources"]
+    ]
+    yield from markdown_table(("source", "how", *keys), told, left=2)
+    if size["uploaded"] is not None:
+        yield from _figure("upload.png", "Bytes uploaded and deduplicated, by file", files)
+
+
+def _provenance(values: dict[str, Any], files: Sequence[str]) -> Iterator[str]:
+    yield "## Where each row came from"
+    yield ""
+    if FILE_NAME in files:
+        yield _BLOCKS
+        yield ""
+        yield "```sql"
+        yield 'SELECT origin, "commit", file, start + 1234 - "row" AS row_there'
+        yield f'FROM \'{FILE_NAME}\' WHERE shard = 5 AND 1234 >= "row" AND 1234 < "row" + rows'
+        yield "```"
+        return
+    yield _ROWS.format(rows=values["rows"], seed=values["seed"], purpose=values["permutation"])
+    if values["source_row_column"]:
+        yield f"The column {code(values['source_row_column'])} has each row's number in its source."
+
+
+def _again(values: dict[str, Any], _: Sequence[str]) -> Iterator[str]:
+    writers = ", ".join(f"{name} {version}" for name, version in values["writers"].items())
+    where = f" --config {shlex.quote(values['config'])}" if values["config"] != "default" else ""
+    where += f" --split {values['split']}" if values["split"] != "train" else ""
+    target = shlex.quote(values["target"])
+    yield "## Build it again, or check it"
+    yield ""
+    yield f"Save the recipe below as `mix.yaml`. The same writers ({writers}) build the same bytes."
+    yield ""
+    yield "```bash"
+    commands = {
+        "pipeline plan mix.yaml": "what it will read and upload, and how well it will be shuffled",
+        "pipeline build-mix mix.yaml --output ns/name": "build it, into another repo",
+        f"pipeline verify {target}{where}": "read the sources and the mix, and compare their rows",
+        f"pipeline inspect {target}{where} --quality": "measure how well it is shuffled",
+    }
+    width = max(map(len, commands))
+    yield from (f"{command:<{width}}  # {what}" for command, what in commands.items())
+    yield "```"
+
+
+def _recipe(values: dict[str, Any], _: Sequence[str]) -> Iterator[str]:
+    ticks = max((len(run) for run in re.findall(r"`{3,}", values["recipe"])), default=2) + 1
+    yield "## Recipe"
+    yield ""
+    yield "Revisions are pinned to the commits that were read."
+    yield ""
+    yield f"{'`' * ticks}yaml"
+    yield values["recipe"].rstrip("\n")
+    yield "`" * ticks
+
+
+def _figure(name: str, what: str, files: Sequence[str]) -> Iterator[str]:
+    if name in files:
+        yield from ("", f"![{what}]({name})")
+    elif not any(one.endswith(".png") for one in files):
+        yield from ("", f"*{what}: no figure, as matplotlib was not installed (`{HOW_TO_GET}`).*")
+
+
+def _size(value: int | None) -> str:
+    return "" if value is None else format_bytes(value)

@@ -6,145 +6,219 @@ source lacks, an expression that does not fit its types.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from pipeline.errors import DatasetError, NotFoundError, OptionError, RecipeError, SchemaError
-from pipeline.hub.formats import is_parquet
+from pipeline.formats.rows import RowSource
+from pipeline.hub.any_format import Resolved, resolve_any
+from pipeline.hub.formats import PARQUET, is_parquet
 from pipeline.hub.listing import Listing, list_files
 from pipeline.hub.patterns import escape_pattern
 from pipeline.hub.ranges import file_refs
 from pipeline.hub.repo import DatasetRef, Secret, parse_ref
-from pipeline.hub.resolver import Snapshot, match_files, resolve
+from pipeline.hub.resolver import Snapshot, match_files
+from pipeline.mix.files import SourceFile, take_inventory
 from pipeline.mix.recipe import Recipe, Source
 from pipeline.mix.schema import Offered
-from pipeline.parquet.conform import common_type, conform
-from pipeline.parquet.features import Features, features_of, from_yaml
-from pipeline.parquet.footer import Footer, read_footers
-from pipeline.parquet.scan import scan
-from pipeline.parquet.task import ScanTask
-from pipeline.predicate import Expression, Predicate, filter_batch, parse_expression, parse_predicate, project
+from pipeline.mix.select import Selection
+from pipeline.mix.task_files import TaskInventory, reading_print, take_tasks
+from pipeline.mix.transform import Transform, bind
+from pipeline.parquet.features import Features, from_yaml
+from pipeline.parquet.footer import Footer
+from pipeline.parquet.rowgroup_copy import why_not_copied
+from pipeline.permutation import digest
 from pipeline.storage import FileRef, expand
+
+__all__ = ["OpenSource", "SourceFile", "expand_configs", "open_source", "repos_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSource:
-    """A source as far as it is known without reading data. `expressions` are the mix's columns that it brings.
+    """A source as far as it is known without reading data.
 
-    `schema` is what is read from its files; `counts` are the rows of each file's row groups, those that `where` keeps once
-    `count_rows` has been told of them. `origin` says where it comes from; `commit` is `None` for files that are not on the Hub.
+    `origin` says where it comes from; `commit` is `None` for files that are not on the Hub, `on_hub` whether its bytes are in Xet
+    storage of the Hub that was asked. `shapes` has a footer without row groups for each Parquet schema of its files, `copies` why
+    row groups of that schema cannot be copied raw into the mix (`None`: they can). `exact` says that `kept` is counted.
+    `unchanged` files could stand in the mix as they are.
+
+    Files in another format than Parquet have a `reader` instead of shapes. As long as they are not `counted`, nothing tells how
+    many rows are in them, and there is no plan.
     """
 
     name: str
     origin: str
     commit: str | None
-    files: tuple[FileRef, ...]
-    footers: tuple[Footer, ...]
-    schema: pa.Schema
+    on_hub: bool
+    config: str | None
+    split: str | None
+    files: tuple[SourceFile, ...]
+    shapes: tuple[Footer, ...]
+    copies: tuple[str | None, ...]
+    transform: Transform
     features: Features
-    predicate: Predicate | None
-    expressions: Mapping[str, Expression]
-    counts: tuple[tuple[int, ...], ...]
+    selection: Selection | None = None
+    exact: bool = True
+    unchanged: bool = False
+    license: str | None = None
+    gated: bool = False
+    private: bool = False
+    reader: RowSource | None = None
+    counted: bool = True
 
     @property
     def rows(self) -> int:
-        """The rows that it has to give."""
-        return sum(map(sum, self.counts))
-
-    @property
-    def read_columns(self) -> list[str]:
-        """The columns that its files are read for."""
-        return list(self.schema.names)
-
-    def offered(self) -> Offered:
-        """Its columns as the mix sees them."""
-        empty = project(self.schema.empty_table(), self.expressions)
-        kept = {
-            name: self.features[expression.source_column]
-            for name, expression in self.expressions.items()
-            if expression.source_column in self.features
-        }
-        return Offered(name=self.name, schema=empty.schema, features=kept)
-
-    def task(self, file: int, row_groups: Sequence[int]) -> ScanTask:
-        """Some row groups of one of its files, to scan."""
-        return ScanTask(file=self.files[file], footer=self.footers[file], row_groups=tuple(row_groups))
+        """The rows that it has to give; at most so many while they are not counted."""
+        return sum(sum(file.kept) for file in self.files)
 
     def columns_in(self, file: int) -> list[str]:
         """Of the columns to read, those that a file has."""
-        present = set(self.footers[file].schema().names)
-        return [name for name in self.schema.names if name in present]
+        own = self.transform.read_schema if self.reader is not None else self.shapes[self.files[file].shape].schema()
+        present = set(own.names)
+        return [name for name in self.transform.read_schema.names if name in present]
 
-    def rows_of(self, batch: pa.RecordBatch, uri: str) -> pa.RecordBatch:
-        """A batch of one of its files with the wanted rows only, in the source's own schema."""
-        whole = conform(batch, self.schema, uri)
-        return filter_batch(whole, self.predicate) if self.predicate else whole
+    def offered(self) -> Offered:
+        """Its columns as the mix sees them."""
+        carried = self.transform.carried(self.features)
+        return Offered(name=self.name, schema=self.transform.schema, features=carried)
 
 
-def open_source(recipe: Recipe, index: int, token: Secret | None, endpoint: str | None) -> OpenSource:
-    """Look a source up.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """Where a source's files are; `other` is how they are read when they are not Parquet."""
+
+    origin: str
+    commit: str | None
+    files: tuple[FileRef, ...]
+    features: Features | None = None
+    config: str | None = None
+    split: str | None = None
+    other: Resolved | None = None
+
+
+def expand_configs(recipe: Recipe, token: Secret | None, endpoint: str | None) -> Recipe:
+    """The recipe with a source for each config where one says `config: "*"`. Raises as `open_source`."""
+    sources: list[Source] = []
+    for source in recipe.sources:
+        if source.dataset is None or source.config != "*":
+            sources.append(source)
+            continue
+        with _in_recipe(recipe, source):
+            listing = list_files(parse_ref(source.dataset, revision=source.revision, endpoint=endpoint), token)
+        configs = [config.name for config in listing.card.configs] or ["default"]
+        revision = listing.commit
+        sources += [
+            replace(source, config=config, name=f"{source.name}-{config}", revision=revision) for config in configs
+        ]
+    return replace(recipe, sources=tuple(sources))
+
+
+def open_source(
+    recipe: Recipe, index: int, token: Secret | None, endpoint: str | None, *, allow_code: bool = False
+) -> OpenSource:
+    """Look a source up. `copies` tells of nothing yet but what its own columns forbid.
 
     Raises RecipeError, NotFoundError, AccessError, SchemaError, CorruptFileError; the message starts with the recipe's line.
     """
     source = recipe.sources[index]
-    with _in_recipe(recipe, f"sources[{index}]"):
-        origin, commit, files, card_features = _look_up(source, token, endpoint)
-        if not files:
-            raise NotFoundError(f"{origin}: has no Parquet files")
-        footers = tuple(read_footers(files, token))
-        whole = _unify(files, footers)
-        written = card_features or features_of(footers[0].schema()) or {}
-    expressions = _bind_columns(recipe, index, whole)
-    predicate = None
-    if source.where is not None:
-        with _in_recipe(recipe, f"sources[{index}].where"):
-            predicate = parse_predicate(source.where, whole)
-    needed = {name for one in expressions.values() for name in one.columns} | set(
-        predicate.columns if predicate else ()
+    with _in_recipe(recipe, source):
+        found = _look_up(source, token, endpoint)
+        if not found.files:
+            raise NotFoundError(f"{found.origin}: has no Parquet files")
+        inventory = take_inventory(found.files, token) if found.other is None else take_tasks(found.other, token)
+        schema = inventory.schema()
+    transform = bind(
+        source,
+        schema,
+        where_is=lambda key: recipe.place_of(source, key),
+        allow_code=allow_code,
+        folder=recipe.folder,
+        declared=[name for name, _ in recipe.columns] if recipe.columns else None,
     )
-    schema = pa.schema([field for field in whole if field.name in needed])
-    return OpenSource(
+    read = transform.read_schema.names
+    written = found.features or inventory.features
+    opened = OpenSource(
         name=source.name,
-        origin=origin,
-        commit=commit,
-        files=files,
-        footers=footers,
-        schema=schema,
-        features={name: feature for name, feature in written.items() if name in needed},
-        predicate=predicate,
-        expressions=expressions,
-        counts=tuple(tuple(group.rows for group in footer.row_groups()) for footer in footers),
+        origin=found.origin,
+        commit=found.commit,
+        on_hub=all(file.xet_hash is not None for file in found.files),
+        config=found.config,
+        split=found.split,
+        files=inventory.sized(read),
+        shapes=inventory.shapes,
+        copies=("its columns are computed" if transform.kept is None else None,) * len(inventory.shapes),
+        transform=transform,
+        features={name: feature for name, feature in written.items() if name in read},
+        exact=not transform.changes_rows and recipe.dedup_by is None,
+    )
+    return _read_by_tasks(opened, inventory) if isinstance(inventory, TaskInventory) else opened
+
+
+def _read_by_tasks(opened: OpenSource, inventory: TaskInventory) -> OpenSource:
+    """The source with what reads it, which is a part of what decides its rows."""
+    reader, counted = inventory.reader, inventory.is_counted()
+    own = reading_print(reader, opened.files, opened.transform.read_schema.names)
+    fingerprint = digest((opened.transform.fingerprint, own), 16).hex()
+    return replace(
+        opened,
+        copies=(f"its files are {reader.name}",),
+        transform=replace(opened.transform, fingerprint=fingerprint),
+        reader=reader,
+        counted=counted,
+        exact=opened.exact and counted,
     )
 
 
-def count_kept(source: OpenSource, file: int, group: int, token: Secret | None) -> int:
-    """How many rows of one row group the source's `where` keeps; reads only the columns that it names."""
-    assert source.predicate is not None
-    narrow = replace(source, schema=pa.schema([source.schema.field(name) for name in source.predicate.columns]))
-    task = narrow.task(file, [group])
-    batches = scan([task], token, narrow.columns_in(file))
-    return sum(narrow.rows_of(batch, task.file.uri).num_rows for batch in batches)
+def decide_copies(
+    recipe: Recipe, opened: Sequence[OpenSource], schema: pa.Schema, *, whole_files: bool
+) -> list[OpenSource]:
+    """The sources, knowing which of their row groups can be copied raw into files of the mix's schema.
+
+    `whole_files` says that the target's Hub can copy files that stand in the mix as they are.
+    """
+    own = {name for name in (recipe.source_column, recipe.source_row_column) if name is not None}
+    found = []
+    for index, source in enumerate(opened):
+        kept = source.transform.kept
+        if source.reader is not None:
+            found.append(source)
+            continue
+        if kept is not None and recipe.sources[index].copy != "never":
+            copies = tuple(why_not_copied(footer, schema, kept) for footer in source.shapes)
+            whole = not own and not source.transform.constants and all(why is None for why in copies)
+            same = all(footer.schema().remove_metadata().equals(schema.remove_metadata()) for footer in source.shapes)
+            source = replace(source, copies=copies, unchanged=whole_files and whole and same and source.on_hub)
+        elif kept is not None:
+            source = replace(source, copies=("its recipe says copy: never",) * len(source.shapes))
+        if recipe.source_row_column is not None:
+            source = replace(source, copies=("each row gets a number",) * len(source.shapes), unchanged=False)
+        found.append(source)
+    return found
 
 
-def _look_up(
-    source: Source, token: Secret | None, endpoint: str | None
-) -> tuple[str, str | None, tuple[FileRef, ...], Features | None]:
-    if source.dataset is not None:
-        ref = parse_ref(
-            source.dataset, revision=source.revision, config=source.config, split=source.split, endpoint=endpoint
-        )
-        snapshot = resolve(ref, token)
-        features = from_yaml(snapshot.features) if snapshot.features else None
-        return snapshot.ref.repo_id, snapshot.ref.revision, file_refs(snapshot), features
-    return _look_up_files(source, token, endpoint)
+def _look_up(source: Source, token: Secret | None, endpoint: str | None) -> _Found:
+    if source.dataset is None:
+        return _look_up_files(source, token, endpoint)
+    ref = parse_ref(
+        source.dataset, revision=source.revision, config=source.config, split=source.split, endpoint=endpoint
+    )
+    resolved = resolve_any(list_files(ref, token), ref)
+    (snapshot,) = resolved.wanted.values()
+    return _Found(
+        origin=snapshot.ref.repo_id,
+        commit=snapshot.ref.revision,
+        files=file_refs(snapshot),
+        features=from_yaml(snapshot.features) if snapshot.features else None,
+        config=snapshot.ref.config,
+        split=snapshot.ref.split,
+        other=None if resolved.format == PARQUET else resolved,
+    )
 
 
-def _look_up_files(
-    source: Source, token: Secret | None, endpoint: str | None
-) -> tuple[str, str | None, tuple[FileRef, ...], None]:
+def _look_up_files(source: Source, token: Secret | None, endpoint: str | None) -> _Found:
     """Files by path, glob or URI; each repo among them is pinned once. With several repos, the origin tells the commits."""
     listings: dict[DatasetRef, Listing] = {}
     files: dict[str, FileRef] = {}
@@ -161,7 +235,8 @@ def _look_up_files(
         shown.append(f"hf://datasets/{ref.repo_id}@{listing.commit}/{ref.path}")
     commits = {listing.commit for listing in listings.values()}
     one = len(commits) == 1
-    return ", ".join(source.parquet if one else shown), commits.pop() if one else None, tuple(files.values()), None
+    origin = ", ".join(source.parquet if one else shown)
+    return _Found(origin=origin, commit=commits.pop() if one else None, files=tuple(files.values()))
 
 
 def repos_of(source: Source, endpoint: str | None) -> list[DatasetRef]:
@@ -191,42 +266,11 @@ def _expand_hub(listing: Listing, path: str) -> tuple[FileRef, ...]:
     return file_refs(Snapshot(ref=listing.ref, files=found))
 
 
-def _unify(files: Sequence[FileRef], footers: Sequence[Footer]) -> pa.Schema:
-    """The columns of all files, each with a type that holds every file's."""
-    kinds: dict[str, pa.DataType] = {}
-    for file, footer in zip(files, footers, strict=True):
-        for column in footer.schema():
-            known = kinds.get(column.name)
-            merged = common_type([column.type] if known is None else [known, column.type])
-            if merged is None:
-                raise SchemaError(
-                    f"{file.uri}: column {column.name!r} is {column.type}, but {known} in the files before"
-                )
-            kinds[column.name] = merged
-    return pa.schema(list(kinds.items()))
-
-
-def _bind_columns(recipe: Recipe, index: int, schema: pa.Schema) -> dict[str, Expression]:
-    source = recipe.sources[index]
-    bound: dict[str, Expression] = {}
-    for name, sql in source.columns or [(name, name) for name in schema.names]:
-        with _in_recipe(recipe, f"sources[{index}].columns.{name}"):
-            label = f"source {source.name!r}, column {name!r}"
-            bound[name] = _column(sql, schema) if sql in schema.names else parse_expression(sql, schema, label=label)
-    return bound
-
-
-def _column(name: str, schema: pa.Schema) -> Expression:
-    quoted = '"' + name.replace('"', '""') + '"'
-    return parse_expression(quoted, schema)
-
-
 @contextmanager
-def _in_recipe(recipe: Recipe, path: str) -> Iterator[None]:
-    """Put the recipe's line before whatever is raised."""
+def _in_recipe(recipe: Recipe, source: Source) -> Iterator[None]:
+    """Put the source's line before whatever is raised."""
     try:
         yield
     except DatasetError as err:
-        place = recipe.where_is(path)
         kind = RecipeError if isinstance(err, SchemaError) else type(err)
-        raise kind(f"{place}: {err}") from err
+        raise kind(f"{recipe.place_of(source)}: {err}") from err

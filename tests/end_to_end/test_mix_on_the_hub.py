@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet as pq
 
-from jobs.build_mix import build_with, plan_only, show_report
+from jobs.build_mix import build_with, plan_only
 from jobs.session import our_errors
-from pipeline.errors import ConflictError, DatasetError, SchemaError
+from jobs.show_mix import show_report
+from pipeline.errors import AccessError, ConflictError, DatasetError, SchemaError
 from pipeline.hub.listing import list_files
 from pipeline.hub.repo import parse_ref
 from pipeline.hub.split import Mode
@@ -109,7 +110,7 @@ def test_files_of_a_repo_are_a_source_at_a_commit(spark, hub, repo, published, t
     def mixed(*paths):
         listed = "".join(f"    - {path}\n" for path in paths)
         text = f"target: {repo}\nsources:\n  - name: c\n    columns: [caption]\n    parquet:\n{listed}"
-        return plan_only(parse_recipe(text, str(tmp_path / "mix.yaml")), endpoint=hub.endpoint)
+        return plan_only(parse_recipe(text, str(tmp_path / "mix.yaml")), endpoint=hub.endpoint)[0]
 
     for path in ("data/*.parquet", "data", "", "**", "data/train-0000[0-9]-of-00003.parquet"):
         (source,) = mixed(f"hf://datasets/mixes/captions@main/{path}").sources
@@ -156,20 +157,24 @@ def test_an_append_keeps_the_features_of_the_split(spark, published, hub, repo, 
 
 
 def test_a_mix_of_a_private_source_is_private(spark, hub, repo, tmp_path, capsys):
-    """A new repo is private when a source is, and the summary says why; unless the recipe says otherwise."""
+    """A new repo is private when a source is, and the summary says why; to publish it openly, the recipe must name the source."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=hub.endpoint, token="hf_any")
-    datasets.Dataset.from_dict({"x": list(range(50))}).push_to_hub(f"{repo}-source", private=True)
-    sources = {"dataset": f"{repo}-source", "parquet": f"hf://datasets/{repo}-source/data/*"}
-    for key, private, expected in (("dataset", None, True), ("parquet", None, True), ("dataset", "false", False)):
-        target = f"{repo}-{key}-{private}"
-        top = f"target: {target}\n" + (f"private: {private}\n" if private else "")
-        built = build_with(spark, parse_recipe(f"{top}sources:\n  - {{name: x, {key}: '{sources[key]}'}}\n"))
-        show_report(built, as_json=False)
-        assert api.repo_info(target, repo_type="dataset").private is expected
-        said = f"private      {target}, because source 'x' is a private repo"
-        assert (said in capsys.readouterr().out) is expected
+    source = f"{repo}-source"
+    datasets.Dataset.from_dict({"x": list(range(50))}).push_to_hub(source, private=True)
+    sources = {"dataset": source, "parquet": f"hf://datasets/{source}/data/*"}
+    for key, public in (("dataset", ""), ("parquet", ""), ("dataset", f"public: [{source}]\n")):
+        target = f"{repo}-{key}-{len(public)}"
+        recipe = parse_recipe(f"target: {target}\n{public}sources:\n  - {{name: x, {key}: '{sources[key]}'}}\n")
+        show_report(build_with(spark, recipe), as_json=False)
+        assert api.repo_info(target, repo_type="dataset").private is not bool(public)
+        said = f"private      {target}, because these sources are private or gated: {sources[key]}"
+        assert (said in capsys.readouterr().out) is not bool(public)
+    open_one = f"target: {repo}-open\nprivate: false\nsources:\n  - {{name: x, dataset: '{source}'}}\n"
+    with pytest.raises(AccessError, match=rf"{source} is private or gated; .* write 'public: \[{source}\]'"):
+        build_with(spark, parse_recipe(open_one))
+    assert not api.repo_exists(f"{repo}-open", repo_type="dataset")
 
 
 def test_a_repo_with_data_in_other_formats_is_not_mixed_into(spark, hub, repo, tmp_path):
@@ -190,7 +195,8 @@ COUNTS = {"captions": 60, "qa": 160, "local": 50}
 def test_a_mix_on_the_hub_is_what_the_plan_says(build, published, hub, repo, tmp_path, shuffle):
     """`load_dataset` gives the planned counts and equal content, images decode, labels and lists keep their features."""
     built = build(shuffle=shuffle)
-    assert {source.name: draw.rows for source, draw in zip(built.plan.sources, built.plan.draws, strict=True)} == COUNTS
+    (plan,) = built.plan.splits
+    assert {source.name: draw.rows for source, draw in zip(plan.sources, plan.draws, strict=True)} == COUNTS
     loaded = _load(repo, tmp_path)
     assert loaded.features == datasets.Features(
         {
@@ -244,22 +250,21 @@ def test_what_is_published_says_where_it_came_from(build, hub, repo):
         assert part in body
 
 
-def test_building_again_uploads_nothing_and_refuses_without_a_word(build, hub, repo, tmp_path):
-    """Rows there: refused, unless told to overwrite (same bytes, nothing uploaded) or to append (twice the rows)."""
+def test_building_again_does_nothing(build, hub, repo, tmp_path):
+    """The same mix is there: no commit, no upload, whatever is asked for; another one must be told what to do with its rows."""
     first = build()
-    with pytest.raises(ConflictError, match="pass --overwrite to replace them, or --append to add to them"):
-        build()
-    before = _data_files(hub, repo)
+    commits = _commits(hub, repo)
     hub.reset_counts()
-    again = build(mode=Mode.OVERWRITE)
-    assert [receipt.file.sha256 for receipt in again.receipts] == [receipt.file.sha256 for receipt in first.receipts]
-    assert sum(receipt.file.new_bytes for receipt in again.receipts) == 0
+    for mode in (None, Mode.OVERWRITE, Mode.APPEND):
+        again = build(mode=mode)
+        assert (again.repeated, again.commit, again.plan.id) == (True, first.commit, first.plan.id)
     assert hub.bytes_received()["cas_xorb_put"] == 0
-    assert sorted(_data_files(hub, repo).values()) == sorted(before.values())
-    build(mode=Mode.APPEND)
-    loaded = _load(repo, tmp_path)
-    assert Counter(loaded["source"]) == {name: 2 * count for name, count in COUNTS.items()}
-    build(mode=Mode.OVERWRITE, seed=6)
+    assert _commits(hub, repo) == commits
+    with pytest.raises(ConflictError, match="pass --overwrite to replace them, or --append to add to them"):
+        build(seed=6)
+    build(mode=Mode.APPEND, seed=6)
+    assert Counter(_load(repo, tmp_path)["source"]) == {name: 2 * count for name, count in COUNTS.items()}
+    build(mode=Mode.OVERWRITE, seed=7)
     assert Counter(_load(repo, tmp_path)["source"]) == COUNTS
 
 
@@ -269,8 +274,9 @@ def test_a_folder_is_a_target_too(build, tmp_path):
     build(target=folder)
     first = set(folder.glob("data/*"))
     assert Counter(_load(folder, tmp_path)["source"]) == COUNTS
+    assert build(target=folder).repeated
     with pytest.raises(ConflictError, match="pass --overwrite"):
-        build(target=folder)
+        build(target=folder, seed=9)
     build(target=folder, mode=Mode.OVERWRITE, seed=9)
     second = set(folder.glob("data/*"))
     assert not first & second
@@ -298,8 +304,8 @@ def test_a_task_that_fails_and_runs_again_changes_nothing(build, hub, repo, tmp_
     hub.reset_counts()
     hub.faults.add("cas_shard", status=403, times=1)
     built = build(shuffle=shuffle)
-    assert hub.counts()["cas_shard"] == 2
-    assert [one.file.sha256 for one in built.receipts] == [one.file.sha256 for one in plain.receipts]
+    assert hub.counts()["cas_shard"] == 3  # it failed, it succeeded, and the report
+    assert built.reports["train"]["per_shard"]["sha256"] == plain.reports["train"]["per_shard"]["sha256"]
     assert len(_commits(hub, repo)) == 2
     assert Counter(_load(repo, tmp_path)["source"]) == COUNTS
 
@@ -311,7 +317,7 @@ def test_a_task_that_keeps_failing_leaves_nothing(build, hub, repo, tmp_path):
     with pytest.raises(DatasetError) as caught:
         build()
     assert "\n" not in str(caught.value)
-    assert hub.counts()["cas_shard"] == 2
+    assert hub.counts()["cas_shard"] == 3  # it failed, it succeeded, and the report
     assert _data_files(hub, repo) == {}
     hub.faults.clear()
     build()

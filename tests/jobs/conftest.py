@@ -11,7 +11,6 @@ from pyarrow import parquet as pq
 
 from jobs import build_mix
 from jobs.session import our_errors
-from jobs.target import publish_mix
 from pipeline.mix.recipe import parse_recipe
 
 
@@ -27,10 +26,10 @@ def _rows_of(table):
 
 @dataclass(frozen=True)
 class Mixed:
-    """A mix in a folder: its plan, its files in order, their rows."""
+    """A mix in a folder: its plan, its report's values, its files in order, their rows."""
 
     plan: object
-    receipts: object
+    report: object
     folder: Path
 
     @property
@@ -60,12 +59,12 @@ def mix(spark, tmp_path):
         with our_errors():
             if exchange is None:
                 built = build_mix.build_with(spark, recipe, mode=mode)
-                return Mixed(built.plan, built.receipts, folder)
-            opened = build_mix.open_all(recipe, None, mode)
-            plan = replace(build_mix.plan_only(recipe, mode=mode), exchange=exchange)
-            receipts = build_mix.build_plan(spark, plan, opened.target)
-            publish_mix(plan, opened.target, receipts)
-            return Mixed(plan, receipts, folder)
+            else:
+                opened, plan = build_mix.plan_only(recipe, mode=mode, count=True)
+                forced = tuple(replace(one, exchange=exchange) for one in plan.splits)
+                built = build_mix.build_planned(spark, opened, replace(plan, splits=forced), 0.0)
+        plan = built.plan.splits[0]
+        return Mixed(plan, built.reports.get(plan.split), folder)
 
     return build
 

@@ -56,7 +56,8 @@ def ours(hub, repo):
     from pipeline.hub.split import Mode, SplitWrite
     from pipeline.parquet.features import features_of, to_yaml
     from pipeline.parquet.layout import Kind, Layout
-    from pipeline.writing import FileSizes, publish, store_split
+    from pipeline.publishing import publish
+    from pipeline.writing import FileSizes, store_split
 
     def write(splits):
         ref = parse_ref(repo, endpoint=hub.endpoint)

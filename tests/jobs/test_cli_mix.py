@@ -78,13 +78,13 @@ WRONG = {
     "column in where": (
         MIX + "    where: 'idd > 3'",
         2,
-        "error: mix.yaml:9:5: where: 1-based column 1: unknown column 'idd'; did you mean 'id'?",
+        "error: mix.yaml:9:5: source 'b', where: 1-based column 1: unknown column 'idd'; did you mean 'id'?",
     ),
-    "type in where": (MIX + "    where: 'id + 1'", 2, "error: mix.yaml:9:5: where:"),
+    "type in where": (MIX + "    where: 'id + 1'", 2, "error: mix.yaml:9:5: source 'b', where:"),
     "conflict": (
         MIX.replace("id: id,", "id: text,"),
         1,
-        "error: source 'b': column 'id' is int64, but it is string in source 'a'; cast or rename",
+        "error: source 'b': column 'id' is int64, but it is string in source 'a'; cast one of them",
     ),
     "no files": (MIX.replace("a/*", "z/*"), 1, "error: mix.yaml:4:5: "),
     "not Parquet": (MIX.replace("b.parquet", "mix.yaml"), 1, "mix.yaml: not a Parquet file"),
@@ -102,7 +102,7 @@ def test_a_wrong_recipe_ends_in_one_line_that_says_where(run, two, tmp_path, cas
     """Exit code 2 for what the recipe says, 1 for what is not there; nothing on stdout, one line on stderr."""
     text, code, message = WRONG[case]
     (tmp_path / "mix.yaml").write_text(text)
-    returned, out, err = run("build-mix", "mix.yaml", "--dry-run")
+    returned, out, err = run("plan", "mix.yaml", "--count")
     assert (returned, out, err.count("\n")) == (code, "", 1)
     assert message in err
     assert not (tmp_path / "out").exists()
@@ -201,29 +201,30 @@ def test_a_missing_java_is_said_before_anything_else(run, tmp_path):
     assert "is version 8; install one" in err
 
 
-def test_a_dry_run_prints_the_plan_and_builds_nothing(run, two, tmp_path):
-    """Rows wanted and drawn per source, shards, bytes, columns and target; no Java is needed, no folder is made."""
+def test_a_plan_is_printed_and_nothing_is_built(run, two, tmp_path):
+    """Target, order, rows per source, what each costs, shards, quality, columns; no Java is needed, no folder is made."""
     (tmp_path / "mix.yaml").write_text(MIX)
     without_java = {"JAVA_HOME": "/nonexistent", "PATH": "/nonexistent"}
-    code, out, err = run("build-mix", "mix.yaml", "--dry-run", **without_java)
+    code, out, err = run("plan", "mix.yaml", **without_java)
     assert (code, err) == (0, "")
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert lines[:4] == [
-        "source from available wanted drawn",
-        "------ ----------- --------- ------ -----",
-        "a a/*.parquet 900 900 900",
-        "b b.parquet 200 300 300",
+    assert lines[0] == f"target {tmp_path}/out, config default"
+    assert lines[1] == "order single rows, in a uniform random permutation; seed 7"
+    assert lines[4:8] == [
+        "source from available drawn times share",
+        "------ ----------- --------- ----- ----- -----",
+        "a a/*.parquet 900 900 1 75.0%",
+        "b b.parquet 200 300 1.5 25.0%",
     ]
-    assert "1,200 rows in 1 shard, 1,200 rows each" in lines
-    assert any(line.startswith("shuffle: blocks, ") and line.endswith("seed 7") for line in lines)
-    assert "columns: id int64, text string, data binary, source string" in lines
-    assert lines[-1] == f"target: {tmp_path}/out, config default, split train"
-    code, out, err = run(
-        "build-mix", "mix.yaml", "--dry-run", "--json", "--seed", "9", "--output", "ns/other", **without_java
-    )
+    assert lines[9] == "source to read written why"
+    assert "rows 1,200 in 1 shard of 1,200 rows" in lines
+    assert any(line.startswith("gate met (behind the buffer, ") for line in lines)
+    assert lines[-1] == "columns id int64, text string, data binary, source string"
+    code, out, err = run("plan", "mix.yaml", "--json", "--seed", "9", "--output", "ns/other", **without_java)
     plan = json.loads(out)
-    assert (code, err, plan["rows"], plan["seed"], plan["target"]) == (0, "", 1200, 9, "ns/other")
-    assert [source["rows"] for source in plan["sources"]] == [900, 300]
+    (split,) = plan["splits"]
+    assert (code, err, split["rows"], plan["seed"], plan["target"]) == (0, "", 1200, 9, "ns/other")
+    assert [source["drawn"] for source in split["sources"]] == [900, 300]
     assert not (tmp_path / "out").exists()
 
 
@@ -245,17 +246,20 @@ def test_a_build_reports_what_it_did_and_is_the_same_on_one_core(run, two, tmp_p
         "b b.parquet 300 300",
     ]
     assert "rows 1,200 in 1 shard" in lines
-    assert [line.split()[0] for line in lines[5:10]] == ["rows", "read", "written", "time", "shuffle"]
+    assert [line.split()[0] for line in lines[5:10]] == ["rows", "read", "written", "shuffle", "time"]
     assert lines[-1].endswith(f"print(datasets.load_dataset('{tmp_path}/out'))\"")
     assert _hashes(tmp_path / "out") == mix(MIX).hashes()
     code, out, err = run("build-mix", "mix.yaml")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rf"{tmp_path}/out has this mix already \(plan [0-9a-f]{{16}}\); nothing to do\n", out)
+    code, out, err = run("build-mix", "mix.yaml", "--seed", "8")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert f"target '{tmp_path}/out' has 1 file in split 'train'" in err
     assert "--overwrite" in err
-    code, out, err = run("build-mix", "mix.yaml", "--dry-run")
+    code, out, err = run("plan", "mix.yaml", "--seed", "8")
     assert (code, err.count("\n")) == (0, 1)
     assert err.startswith("note: target ")
-    assert "1,200 rows in 1 shard" in out
+    assert "1,200 in 1 shard" in out
 
 
 @pytest.mark.spark
@@ -263,9 +267,11 @@ def test_json_and_the_flags_win_over_the_recipe(run, two, tmp_path, mix):
     """`--json` prints one JSON value and nothing else; `--seed` and `--output` are those of the built mix."""
     (tmp_path / "mix.yaml").write_text("shuffle: rows\n" + MIX)
     code, out, err = run("build-mix", "mix.yaml", "--json", "--seed", "12", "--output", "./there")
-    report = json.loads(out)
+    built = json.loads(out)
+    report = built["splits"]["train"]
     assert (code, err, report["seed"], report["target"]) == (0, "", 12, "./there")
-    assert report["bytes_written"] == sum(path.stat().st_size for path in (tmp_path / "there/data").iterdir())
+    assert (built["plan_id"], built["commit"], built["repeated"]) == (report["plan_id"], None, False)
+    assert report["bytes"]["published"] == sum(path.stat().st_size for path in (tmp_path / "there/data").iterdir())
     (record,) = (tmp_path / "there/.pipeline/writes/default/train").iterdir()
     assert json.loads(record.read_text())["seed"] == 12
     assert _hashes(tmp_path / "there") == mix("shuffle: rows\n" + MIX.replace("seed: 7", "seed: 12")).hashes()
@@ -275,11 +281,11 @@ def test_json_and_the_flags_win_over_the_recipe(run, two, tmp_path, mix):
 @pytest.mark.spark
 def test_a_full_disk_is_one_line(run, two, tmp_path):
     """What remains of Spark's wall of text is a line that says which file did not fit; nothing is published."""
-    (tmp_path / "mix.yaml").write_text(MIX)
-    code, out, err = run("build-mix", "mix.yaml", limit=400_000)
+    (tmp_path / "mix.yaml").write_text(MIX.replace("1.5", "40"))
+    code, out, err = run("build-mix", "mix.yaml", limit=8_000_000)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert re.search("out/.pipeline/staged/[0-9a-f]{32}/shard-00000-", err)
-    assert not (tmp_path / "out").exists()
+    assert not any((tmp_path / "out").rglob("*"))
     assert "(File too large); make room" in err
 
 

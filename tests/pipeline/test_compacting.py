@@ -22,7 +22,8 @@ from pipeline.hub.split import Mode, SplitWrite, existing_files
 from pipeline.hub.transactions import read_records
 from pipeline.parquet.features import features_of, to_yaml
 from pipeline.parquet.layout import Kind, Layout
-from pipeline.writing import FileSizes, publish, store_split
+from pipeline.publishing import publish
+from pipeline.writing import FileSizes, store_split
 
 TOKEN = Secret("hf_secretsecret")
 LARGE = CompactOptions(target_bytes=10_000_000)

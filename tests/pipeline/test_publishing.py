@@ -14,7 +14,8 @@ from pipeline.hub.resolver import resolve
 from pipeline.hub.split import Mode, SplitWrite, existing_files
 from pipeline.parquet.features import features_of, to_yaml
 from pipeline.parquet.layout import Kind, Layout
-from pipeline.writing import FileSizes, publish, store_split
+from pipeline.publishing import publish
+from pipeline.writing import FileSizes, store_split
 
 TOKEN = Secret("hf_secretsecret")
 

@@ -16,7 +16,7 @@ from pipeline.hub.resolver import resolve
 from pipeline.hub.split import Mode, SplitWrite
 from pipeline.hub.transactions import read_records
 from pipeline.hub.upload import ShardReceipt, StoredFile, Upload
-from pipeline.writing import publish
+from pipeline.publishing import publish
 
 TOKEN = Secret("hf_secretsecret")
 WRITERS, COMMITS = 8, 5

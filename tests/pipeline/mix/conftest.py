@@ -1,4 +1,4 @@
-"""Opened sources without files: real footers of real Parquet, written to memory, for what needs no data."""
+"""Opened sources without files, for what needs no data: the footer of a real Parquet file, and the counts that a test wants."""
 
 import io
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
 
+from pipeline.mix.files import SourceFile
 from pipeline.mix.recipe import Recipe, Source
 from pipeline.mix.sources import OpenSource
+from pipeline.mix.transform import bind
 from pipeline.parquet.footer import Footer
-from pipeline.predicate import parse_expression
+from pipeline.permutation import digest
 from pipeline.storage import FileRef
 
+SCHEMA = pa.schema([("id", pa.int64())])
 
-def _footer(counts, first_id):
-    """A file with row groups of these sizes, and ids from `first_id`, so that no two files have the same footer."""
+
+def _shape():
+    """The footer of a file without rows."""
     sink = io.BytesIO()
-    schema = pa.schema([("id", pa.int64())])
-    with pq.ParquetWriter(sink, schema, compression="none", use_dictionary=False) as writer:
-        for count in counts:
-            writer.write_table(pa.table({"id": pa.array(range(first_id, first_id + count), pa.int64())}), count or None)
-            first_id += count
+    pq.write_table(SCHEMA.empty_table(), sink)
     raw = sink.getvalue()
     return Footer(raw=raw[-8 - int.from_bytes(raw[-8:-4], "little") : -8])
 
@@ -34,36 +34,57 @@ class Made:
     sources: list[OpenSource]
 
 
-def _opened(name, files, kept=None):
-    footers = tuple(_footer(counts, 1000 * n) for n, counts in enumerate(files))
-    schema = pa.schema([("id", pa.int64())])
-    return OpenSource(
+def _file(source, number, counts, kept, row_bytes, padded):
+    name = digest((source, number, *counts), 8).hex()  # as content would: no two files have one name
+    return SourceFile(
+        file=FileRef(uri=f"/{source}/{number}", size=1, content_id=f"{source}{number}"),
         name=name,
-        origin=f"ns/{name}",
-        commit="c" * 40,
-        files=tuple(FileRef(uri=f"/{name}/{n}", size=1, content_id=f"{name}{n}") for n in range(len(files))),
-        footers=footers,
-        schema=schema,
-        features={},
-        predicate=None,
-        expressions={"id": parse_expression("id", schema)},
-        counts=tuple(map(tuple, kept or files)),
+        rows=tuple(counts),
+        kept=tuple(kept),
+        sizes=tuple(max(1, count * row_bytes) for count in counts),
+        padded=padded,
+        shape=0,
     )
 
 
 @pytest.fixture(scope="session")
 def make():
-    """A recipe over sources given as (files' row-group sizes, keys of the recipe's source)."""
+    """A recipe over sources given as (files' row-group sizes, keys of the recipe's source); rows have 8 bytes, unless said.
 
-    def build(*sources, kept=None, **recipe):
+    `kept` are the rows that each row group keeps, `why` is why row groups cannot be copied, `opened` are fields of the sources.
+    """
+
+    def build(*sources, kept=None, row_bytes=8, padded=False, why="not in a test", opened=None, **recipe):
         names = [f"s{n}" for n in range(len(sources))]
         said = tuple(
             Source(name=name, dataset=f"ns/{name}", **keys) for name, (_, keys) in zip(names, sources, strict=True)
         )
-        opened = [
-            _opened(name, files, kept and kept[n])
-            for n, (name, (files, _)) in enumerate(zip(names, sources, strict=True))
-        ]
-        return Made(Recipe(target="ns/mix", sources=said, **recipe), opened)
+        found = []
+        for n, (name, (files, _)) in enumerate(zip(names, sources, strict=True)):
+            counts = kept[n] if kept else files
+            found.append(
+                OpenSource(
+                    **{
+                        "name": name,
+                        "origin": f"ns/{name}",
+                        "commit": "c" * 40,
+                        "on_hub": True,
+                        "config": "default",
+                        "split": "train",
+                        "files": tuple(
+                            _file(name, i, groups, counts[i], row_bytes, padded) for i, groups in enumerate(files)
+                        ),
+                        "shapes": (SHAPE,),
+                        "copies": (why,),
+                        "transform": bind(said[n], SCHEMA, where_is=str),
+                        "features": {},
+                        **(opened or {}),
+                    }
+                )
+            )
+        return Made(Recipe(target="ns/mix", sources=said, **recipe), found)
 
     return build
+
+
+SHAPE = _shape()

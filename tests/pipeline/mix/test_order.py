@@ -3,6 +3,7 @@
 import pickle
 import random
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.mix.order import apportion, spread_blocks
-from pipeline.permutation import Permutation, hash_order, unit_interval
+from pipeline.mix.blocks import Block, Blocks
+from pipeline.mix.cutting import cut_source
+from pipeline.mix.order import apportion, by_hash, in_file_order, interleave, spread_balanced, spread_random
+from pipeline.permutation import Permutation, unit_interval
 
 SEEDS = st.integers(0, 2**63 - 1)
 
@@ -55,20 +58,21 @@ def test_positions_outside_are_errors():
         Permutation(-1, 0)
 
 
-def test_the_order_of_a_seed_never_changes():
+def test_the_order_of_a_seed_never_changes(make):
     """Golden values: if this fails, every mix that was pinned by a plan would be built in another order."""
     assert Permutation(100, 42).of_range(0, 20).to_pylist() == GOLDEN_100
     assert Permutation(10**9 + 7, 7, "other").of_range(0, 4).to_pylist() == GOLDEN_LARGE
     assert unit_interval("a", 1) == GOLDEN_UNIT
-    assert spread_blocks([["a", "b", "c"], ["d", "e"], ["f", "f"]], 42) == GOLDEN_SPREAD
-    assert hash_order("abcdef", str, 42) == GOLDEN_HASHED
+    assert list(interleave([5, 3, 2], 42, ["a", "b", "c"])) == GOLDEN_SPREAD
+    made = make(([[3] * 6], {}), block_rows=3)
+    assert list(by_hash(made.sources[0], cut_source(made.recipe, 0, made.sources[0]) * 2, 42, "order")) == GOLDEN_HASHED
 
 
 GOLDEN_100 = [79, 22, 8, 68, 2, 44, 77, 71, 58, 36, 96, 37, 5, 55, 74, 12, 64, 40, 94, 88]
 GOLDEN_LARGE = [46466489, 209088952, 570225005, 250015544]
 GOLDEN_UNIT = 0.056321866958940925
-GOLDEN_SPREAD = [(0, 2), (2, 1), (1, 0), (0, 1), (2, 0), (0, 0), (1, 1)]
-GOLDEN_HASHED = ["e", "d", "c", "a", "b", "f"]
+GOLDEN_SPREAD = [0, 5, 8, 1, 2, 6, 9, 3, 7, 4]
+GOLDEN_HASHED = [7, 8, 4, 9, 3, 10, 2, 1, 11, 0, 6, 5]
 
 
 def _chi2(counts, cells):
@@ -120,31 +124,31 @@ def test_hashes_tell_keys_apart():
     assert _chi2(Counter(int(number * 20) for number in numbers), 20) < 19 + 5 * 38**0.5
 
 
-@settings(deadline=None)
-@given(st.sets(st.text(max_size=4), max_size=12), SEEDS, st.text(max_size=4))
-def test_a_hashed_order_is_stable(items, seed, extra):
-    """Order does not depend on the input's order, and one more item leaves the others as they were."""
-    order = hash_order(sorted(items), str, seed)
-    assert sorted(order) == sorted(items)
-    assert order == hash_order(sorted(items, reverse=True), str, seed)
-    assert [item for item in hash_order(items | {extra}, str, seed) if item in items] == order
-
-
 COUNTS = st.lists(st.integers(0, 40), max_size=6)
+SPREADS = pytest.mark.parametrize("spread", [spread_balanced, spread_random])
 
 
-def _ids(counts):
-    return [[f"{source}:{block}" for block in range(count)] for source, count in enumerate(counts)]
+def _names(counts):
+    return [str(source) for source in range(len(counts))]
+
+
+def _sources(make, counts):
+    """Sources of blocks of one row."""
+    made = make(*[([[count] if count else []], {}) for count in counts], block_rows=1)
+    return made.sources, [cut_source(made.recipe, n, source) for n, source in enumerate(made.sources)]
 
 
 @settings(deadline=None)
 @given(COUNTS, SEEDS)
-def test_spreading_uses_every_block_once_and_evenly(counts, seed):
-    """Each block comes once; before any point each source has its share, to within one block and chance."""
-    order = spread_blocks(_ids(counts), seed)
-    assert sorted(order) == [(source, index) for source, count in enumerate(counts) for index in range(count)]
+def test_interleaving_uses_every_place_once_and_evenly(counts, seed):
+    """Each block comes once, in its source's order; before any point each source has its share, to within a block and chance."""
+    order = list(interleave(counts, seed, _names(counts)))
+    assert sorted(order) == list(range(sum(counts)))
+    source_of = [source for source, count in enumerate(counts) for _ in range(count)]
     seen = Counter()
-    for position, (source, _) in enumerate(order, 1):
+    for position, place in enumerate(order, 1):
+        source = source_of[place]
+        assert place == sum(counts[:source]) + seen[source]
         seen[source] += 1
         share = counts[source] * position / len(order)
         assert abs(seen[source] - share) <= 1 + len(counts) * counts[source] / len(order)
@@ -152,44 +156,70 @@ def test_spreading_uses_every_block_once_and_evenly(counts, seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_sources_with_as_many_blocks_take_turns(seed):
-    """Equal counts alternate in one cyclic order, neither source first by rule; their own blocks are in hashed order."""
-    order = spread_blocks(_ids([12, 12, 12]), seed)
-    turn = [source for source, _ in order[:3]]
-    assert sorted(turn) == [0, 1, 2]
-    assert [source for source, _ in order] == turn * 12
-    assert {spread_blocks(_ids([3, 3]), other)[0][0] for other in range(20)} == {0, 1}
-    assert [index for source, index in order if source == 0] != list(range(12))
+    """Equal counts alternate in one cyclic order, neither source first by rule."""
+    order = [place // 12 for place in interleave([12, 12, 12], seed, _names("abc"))]
+    assert sorted(order[:3]) == [0, 1, 2]
+    assert order == order[:3] * 12
+    assert {interleave([3, 3], other, ["a", "b"])[0] // 3 for other in range(20)} == {0, 1}
 
 
-@settings(deadline=None)
-@given(COUNTS.filter(len), SEEDS, st.data())
-def test_growing_one_source_leaves_the_others_in_their_order(counts, seed, data):
-    """The relative order of the other sources' blocks, and of this one's old blocks, stays."""
+@SPREADS
+@settings(deadline=None, max_examples=50)
+@given(counts=COUNTS.filter(len), seed=SEEDS, data=st.data())
+def test_growing_one_source_leaves_all_others_in_their_order(make, spread, counts, seed, data):
+    """By a file: the order of the other sources' blocks among themselves, and of this one's old blocks, stays."""
     grown = data.draw(st.integers(0, len(counts) - 1))
-    before = spread_blocks(_ids(counts), seed)
-    after = spread_blocks(_ids([c + 5 * (n == grown) for n, c in enumerate(counts)]), seed)
-    for source, count in enumerate(counts):
-        old = [index for s, index in before if s == source]
-        assert [index for s, index in after if s == source and index < count] == old
-    others = [pair for pair in before if pair[0] != grown]
-    assert [pair for pair in after if pair[0] != grown] == others
+    sources, blocks = _sources(make, counts)
+    more = make(
+        *[([[count] if count else [], [5]][: 1 + (n == grown)], {}) for n, count in enumerate(counts)], block_rows=1
+    )
+    larger = [cut_source(more.recipe, n, source) for n, source in enumerate(more.sources)]
+    before, after = spread(sources, blocks, seed), spread(more.sources, larger, seed)
+    assert Counter(before) == Counter(block for own in blocks for block in own)
+    assert len(after) == len(before) + 5
+    kept = [block for block in after if block.file == 0]
+    for source in range(len(counts)):
+        assert [b for b in kept if b.source == source] == [b for b in before if b.source == source]
+    assert [b for b in kept if b.source != grown] == [b for b in before if b.source != grown]
 
 
-def test_names_hold_a_source_in_place_when_its_number_changes():
-    """With names, a new first source does not move the blocks of the others against each other."""
-    before = spread_blocks(_ids([9, 9]), 1, ["a", "b"])
-    ids = _ids([9, 9])
-    after = spread_blocks([["x", "y"], *ids], 1, ["new", "a", "b"])
-    assert [(source - 1, index) for source, index in after if source] == before
+@SPREADS
+def test_a_source_is_held_in_place_by_its_name(make, spread):
+    """A new first source does not move the blocks of the others against each other."""
+    sources, blocks = _sources(make, [9, 9, 9])
+    later = spread(sources[1:], blocks[1:], 1)
+    assert [block for block in spread(sources, blocks, 1) if block.source] == list(later)
 
 
-def test_repeated_ids_are_blocks_of_their_own():
-    """A block that is drawn twice comes twice, also among very many."""
-    order = spread_blocks([["a", "a", "b"], ["c"]], 3)
-    assert sorted(order) == [(0, 0), (0, 1), (0, 2), (1, 0)]
-    order = spread_blocks([[f"{s}:{i}" for i in range(5_000)] for s in range(20)], 1)
-    assert len(order) == 100_000
-    assert len(set(order)) == 100_000
+@SPREADS
+def test_repeated_blocks_are_blocks_of_their_own(make, spread):
+    """Copies are all there, each in an order of its own; another seed gives another order."""
+    sources, blocks = _sources(make, [40, 7])
+    copied = [blocks[0] * 3, blocks[1]]
+    order = spread(sources, copied, 3)
+    assert Counter(order) == Counter([*copied[0], *copied[1]])
+    assert order != spread(sources, copied, 4)
+    assert len({tuple(order[n : n + 2]) for n in range(len(order))}) > 100
+
+
+def test_random_spread_is_a_uniform_shuffle_of_all_blocks(make):
+    """Where blocks go, and which source follows which, looks like chance, also of sources with the same files."""
+    sources, blocks = _sources(make, [4_000, 4_000])
+    sources[1] = replace(sources[1], files=sources[0].files)
+    order = spread_random(sources, blocks, 11)
+    cells = Counter((place * 8 // 8_000, block.source, block.start * 8 // 4_000) for place, block in enumerate(order))
+    assert (
+        sum((cells[a, b, c] - 62.5) ** 2 / 62.5 for a in range(8) for b in (0, 1) for c in range(8))
+        < 105 + 5 * 210**0.5
+    )
+    same = sum(a.source == b.source for a, b in pairwise(order))
+    assert abs(same - 4_000) < 5 * 2_000**0.5
+
+
+def test_file_order_is_that_of_files_and_rows():
+    """Whatever order blocks were drawn in."""
+    blocks = [Block(source=0, file=file, start=start, rows=1) for file in range(3) for start in range(4)]
+    assert list(in_file_order(Blocks(blocks[::-1]))) == blocks
 
 
 WEIGHTS = st.lists(st.floats(0, 1e300) | st.fractions(0, 10**6) | st.integers(0, 10**30), min_size=1, max_size=8)
@@ -228,7 +258,7 @@ def test_random_state_is_neither_read_nor_written():
     """The order does not depend on Python's own generator."""
     random.seed(1)
     state = random.getstate()
-    first = spread_blocks(_ids([50, 20]), 9)
+    first = interleave([50, 20], 9, _names("ab"))
     assert random.getstate() == state
     random.seed(2)
-    assert spread_blocks(_ids([50, 20]), 9) == first
+    assert interleave([50, 20], 9, _names("ab")) == first

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.mix import quality
-from pipeline.mix.order import apportion, spread_blocks
+from pipeline.mix.cutting import MAX_LARGE_ROWS
+from pipeline.mix.order import apportion, interleave
 from pipeline.mix.quality import adjacency_excess, behind_buffer, chi2_per_dof, measure_quality
 
 RUNS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=30)
@@ -72,13 +73,19 @@ def test_little_is_measured_as_far_as_it_goes():
     assert short.rows == 100
 
 
-def _zipf_blocks(block, rows=200_000, sources=8):
-    counts = apportion([1 / (n + 1) for n in range(sources)], rows // block)
-    return [[f"{source}:{n}" for n in range(count)] for source, count in enumerate(counts)]
+def _zipf(block, rows=200_000, sources=8):
+    """How many blocks each source has."""
+    return [max(1, count) for count in apportion([1 / (n + 1) for n in range(sources)], rows // block)]
+
+
+def _balanced(block, sources=8, seed=3):
+    counts = _zipf(block, sources=sources)
+    runs = [(source, block) for source, count in enumerate(counts) for _ in range(count)]
+    return [runs[place] for place in interleave(counts, seed, [str(source) for source in range(sources)])]
 
 
 def _shuffled(block):
-    runs = [(source, block) for source, ids in enumerate(_zipf_blocks(block)) for _ in ids]
+    runs = [(source, block) for source, count in enumerate(_zipf(block)) for _ in range(count)]
     random.Random(7).shuffle(runs)
     return measure_quality(runs, 8)
 
@@ -108,7 +115,7 @@ def test_random_blocks_measure_as_a_real_consumer_did(block, stored, buffered, g
 
 def test_an_unshuffled_mix_measures_as_a_real_consumer_did():
     """Sources one after another: the window itself, and no buffer helps."""
-    measured = measure_quality([(source, len(ids)) for source, ids in enumerate(_zipf_blocks(1))], 8)
+    measured = measure_quality(list(enumerate(_zipf(1))), 8)
     assert (measured.stored.chi2_64, measured.stored.chi2_512) == pytest.approx((64, 508), rel=0.03)
     assert (measured.buffered.chi2_64, measured.buffered.chi2_512) == pytest.approx((52, 411), rel=0.25)
     assert not measured.meets_gate
@@ -117,8 +124,7 @@ def test_an_unshuffled_mix_measures_as_a_real_consumer_did():
 @pytest.mark.parametrize("block", [4, 16, 64])
 def test_a_balanced_interleave_beats_a_random_one(block):
     """In windows that span several blocks of each source, spreading is better than chance allows."""
-    ids = _zipf_blocks(block)
-    balanced = measure_quality([(source, block) for source, _ in spread_blocks(ids, 3)], 8)
+    balanced = measure_quality(_balanced(block), 8)
     chance = _shuffled(block)
     assert balanced.stored.chi2_512 < 0.6 * chance.stored.chi2_512
     assert balanced.stored.chi2_4096 < 0.2 * chance.stored.chi2_4096
@@ -131,20 +137,31 @@ def test_a_balanced_interleave_beats_a_random_one(block):
 )
 def test_a_balanced_interleave_measures_as_a_real_consumer_did(sources, block, expected):
     """One shift per source gives the measured figures in windows of 64, 512 and 4,096 rows."""
-    runs = [(source, block) for source, _ in spread_blocks(_zipf_blocks(block, sources=sources), 3)]
-    stored = measure_quality(runs, sources).stored
+    stored = measure_quality(_balanced(block, sources), sources).stored
     assert (stored.chi2_64, stored.chi2_512) == pytest.approx(expected[:2], rel=0.3)
     assert stored.chi2_4096 == pytest.approx(expected[2], rel=0.4)
 
 
-def test_a_large_mix_is_seen_through_stretches(monkeypatch):
-    """Beyond the cap the buffer is simulated on evenly spaced parts: bounded work, nearly the same numbers."""
-    ids = _zipf_blocks(16)
-    runs = [(source, 16) for source, _ in spread_blocks(ids, 3)]
-    whole = measure_quality(runs, 8)
-    monkeypatch.setattr(quality, "MAX_ROWS", 64_000)
-    parts = quality._stretches(runs)
-    assert [sum(rows for _, rows in part) for part in parts] == [4_000] * quality.SEGMENTS
-    sampled = measure_quality(runs, 8)
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("sources", [8, 185])
+def test_default_blocks_of_images_meet_the_gate(sources, seed):
+    """The largest block that is cut by default, spread by balance: a consumer with a buffer of 1,000 rows sees a good shuffle."""
+    measured = measure_quality(_balanced(MAX_LARGE_ROWS, sources, seed), sources)
+    assert measured.meets_gate
+    assert measured.buffered.chi2_64 < 1.6
+    assert measured.buffered.adjacency < 0.005
+
+
+@pytest.mark.parametrize(("buffer_rows", "lengths"), [(200, [4_000] * 16), (1_000, [10_666] * 6), (90_000, [32_000] * 2)])
+def test_a_large_mix_is_seen_through_stretches(buffer_rows, lengths):
+    """Beyond the cap the buffer is simulated on evenly spaced parts, long ones for a large buffer: the work is bounded."""
+    parts = quality._stretches(_balanced(16), buffer_rows, 64_000)
+    assert [sum(rows for _, rows in part) for part in parts] == lengths
+
+
+def test_stretches_show_nearly_what_the_whole_does():
+    """What is stored is measured as a whole; behind the buffer, the numbers are close."""
+    runs = _balanced(16)
+    whole, sampled = measure_quality(runs, 8), measure_quality(runs, 8, max_rows=64_000)
     assert sampled.stored == whole.stored
     assert sampled.buffered.chi2_64 == pytest.approx(whole.buffered.chi2_64, rel=0.3)

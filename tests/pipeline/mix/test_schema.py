@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import SchemaError
-from pipeline.mix.schema import Offered, align
+from pipeline.errors import RecipeError, SchemaError
+from pipeline.mix.recipe import parse_recipe
+from pipeline.mix.schema import Offered, align, mix_schema
 from pipeline.parquet.conform import conform, plain_type
 from pipeline.parquet.features import feature_of_type
 
@@ -108,7 +109,7 @@ def test_a_conflict_names_source_column_and_both_types(one, two):
         str(two),
         str(plain_type(one)),
         "source 'first'",
-        "cast or rename",
+        "'cast'",
         "'columns'",
     ):
         assert part in said
@@ -185,3 +186,101 @@ def test_sources_without_columns_are_refused():
     """Nothing to mix is said."""
     with pytest.raises(SchemaError, match="no columns"):
         align([_offered("a")], "source")
+
+
+def _declared(columns, *sources, more=""):
+    recipe = parse_recipe(f"target: ns/x\n{more}columns: {columns}\nsources: [{{dataset: ns/a}}]")
+    return mix_schema(recipe, sources)
+
+
+def test_declared_columns_are_the_mix():
+    """Their order and types, whatever else the sources have; a source without one has nulls there; features are carried."""
+    schema, features = _declared(
+        "{text: string, label: bigint, when: 'timestamp[us]', ids: array<int64>}",
+        _offered("a", {"label": LABEL}, label=pa.int8(), text=pa.large_string(), other=pa.int8()),
+        _offered("b", when=pa.null(), ids=pa.large_list(pa.int32()), text=pa.dictionary(pa.int8(), pa.string())),
+    )
+    assert schema.names == ["text", "label", "when", "ids", "source"]
+    assert [column.type for column in schema][:3] == [pa.string(), pa.int64(), pa.timestamp("us")]
+    assert schema.field("ids").type == pa.list_(pa.field("element", pa.int64()))
+    assert features["label"] == LABEL
+
+
+@pytest.mark.parametrize(
+    ("declared", "own", "shown"),
+    [
+        ("int", pa.int64(), "is int64, which does not fit the declared int32"),
+        ("string", pa.int64(), "is int64, which does not fit the declared string"),
+        ("float", pa.float64(), "is double, which does not fit the declared float"),
+        (
+            "timestamp",
+            pa.timestamp("us"),
+            r"is timestamp\[us\], which does not fit the declared timestamp\[us, tz=UTC\]",
+        ),
+        (
+            "decimal(9, 2)",
+            pa.decimal128(9, 3),
+            r"is decimal128\(9, 3\), which does not fit the declared decimal128\(9, 2\)",
+        ),
+        ("array<int>", pa.list_(pa.int64()), "which does not fit the declared list<element: int32>"),
+        (
+            "'struct<a: int>'",
+            pa.struct([("a", pa.int32()), ("b", pa.int8())]),
+            "does not fit the declared struct<a: int32>",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_declared_type_is_an_error_at_its_place(declared, own, shown):
+    """File, line and column of the declaration, the source, the column and both types."""
+    quoted = declared if declared.startswith("'") else f"'{declared}'"
+    with pytest.raises(RecipeError, match=rf"^mix.yaml:2:11: source 'b': column 'x' .*{shown}; add 'cast") as caught:
+        _declared(f"{{x: {quoted}}}", _offered("a", y=pa.int8()), _offered("b", x=own))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_declared_column_that_no_source_has_is_refused():
+    """It would be null everywhere: a slip."""
+    with pytest.raises(RecipeError, match=r"^mix.yaml:2:19: column 'txt' is declared, but no source has it"):
+        _declared("{x: int, txt: string}", _offered("a", x=pa.int8()))
+
+
+def test_a_column_is_required_only_where_all_sources_require_it():
+    """Files with required columns can be copied raw into it; a source that lacks it, or may have nulls, makes it nullable."""
+    required = Offered(
+        name="a", schema=pa.schema([pa.field("x", pa.int8(), False), pa.field("y", pa.int8(), False)]), features={}
+    )
+    other = Offered(name="b", schema=pa.schema([pa.field("x", pa.int16(), False)]), features={})
+    assert [c.nullable for c in align([required], None)[0]] == [False, False]
+    assert [c.nullable for c in align([required, other], None)[0]] == [False, True]
+    assert [c.nullable for c in align([required, other, _offered("c", x=pa.int8())], None)[0]] == [True, True]
+    assert [c.nullable for c in _declared("{y: int, x: int}", required, other)[0]] == [True, False, True]
+
+
+def test_required_children_stay_so_where_all_sources_agree():
+    """At any depth; where one differs, all children are nullable."""
+    inner = pa.struct([pa.field("a", pa.int8(), False)])
+    strict = pa.list_(pa.field("item", inner, False))
+    loose = pa.list_(pa.field("item", pa.struct([("a", pa.int8())])))
+    both = align([_offered("a", x=strict), _offered("b", x=strict)], None)[0].field("x").type
+    assert not both.value_field.nullable
+    assert not both.value_type.field("a").nullable
+    for sources in (
+        [_offered("a", x=strict), _offered("b", x=loose)],
+        [_offered("a", x=loose), _offered("b", x=strict)],
+    ):
+        mixed = align(sources, None)[0].field("x").type
+        assert mixed.value_field.nullable
+        assert mixed.value_type.field("a").nullable
+
+
+def test_the_columns_that_a_mix_adds_come_last():
+    """Source and row number, each only where it is wanted, under names that no other column has."""
+    sources = [_offered("a", x=pa.int8()), _offered("b", row=pa.string())]
+    schema, features = align(sources[:1], "source", "row")
+    assert schema.names == ["x", "source", "row"]
+    assert schema.field("row").type == pa.int64()
+    assert features["row"] == {"dtype": "int64", "_type": "Value"}
+    with pytest.raises(
+        SchemaError, match=r"source 'b': column 'row' .* 'source_row_column' to another name or to false"
+    ):
+        align(sources, "source", "row")
