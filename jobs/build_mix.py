@@ -5,6 +5,7 @@ Also a program for `spark-submit`: `spark-submit jobs/build_mix.py mix.yaml --ou
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import suppress
@@ -16,7 +17,7 @@ from jobs.count import count_rows, count_unknown, recall_counts
 from jobs.mix_opening import Opened, open_all
 from jobs.plan_file import PlanFile, check_applies
 from jobs.publish_mix import Built, publish_mix
-from jobs.session import apart, check_java, spark_session
+from jobs.session import apart, spark_session
 from jobs.shards import build_shards
 from jobs.target import check_mode, not_empty
 from pipeline.errors import DatasetError
@@ -43,13 +44,17 @@ def build_mix(
     """Build the recipe's mix and publish it. `mode` says what to do with rows that the target has; `None` refuses.
 
     With `apply` it is this plan and nothing else. `min_chunks` is the least length of a range that hf_xet deduplicates.
-    What is wrong with recipe, sources or target is said before Spark starts. Raises any DatasetError; then nothing is published.
+    Where no row has to be counted or exchanged, processes of this machine build it, unless there is a `master`. What is wrong
+    with recipe, sources or target is said before Spark starts. Raises any DatasetError; then nothing is published.
     """
-    check_java()
     started = time.monotonic()
     opened = open_all(recipe, endpoint, mode, allow_code=allow_code, min_chunks=min_chunks)
     if (done := _already(opened, mode, apply, started)) is not None:
         return done
+    if master is None and "PYSPARK_GATEWAY_PORT" not in os.environ and (plan := _without_exchange(opened)):
+        if apply is not None:
+            apply.check_plan(plan)
+        return build_planned(None, opened, plan, started)
     with spark_session(f"mix {recipe.target}", master=master) as spark:
         return _build(spark, opened, apply, started)
 
@@ -104,6 +109,12 @@ def _recalled(opened: Opened) -> MixPlan | None:
     return opened.plan(lambda *_: sources) if all(source.exact for source in sources) else None
 
 
+def _without_exchange(opened: Opened) -> MixPlan | None:
+    """The plan, if all counts are known and each shard can be built by itself."""
+    plan = _recalled(opened)
+    return None if plan is None or any(one.exchange for one in plan.splits) else plan
+
+
 def _build(spark: SparkSession, opened: Opened, apply: PlanFile | None, started: float) -> Built:
     target = opened.target
     plan = apart(lambda: opened.plan(partial(count_rows, spark=spark)))
@@ -114,14 +125,19 @@ def _build(spark: SparkSession, opened: Opened, apply: PlanFile | None, started:
     return build_planned(spark, opened, plan, started)
 
 
-def build_planned(spark: SparkSession, opened: Opened, plan: MixPlan, started: float) -> Built:
-    """Build the shards of a plan that is exact, and publish them."""
+def build_planned(spark: SparkSession | None, opened: Opened, plan: MixPlan, started: float) -> Built:
+    """Build the shards of a plan that is exact, and publish them; without Spark, where no row is exchanged."""
     target = opened.target
     if target.ref is not None and target.new:
         create = create_bucket if target.ref.kind == "buckets" else client.create_repo
         create(target.ref, target.token, private=opened.recipe.private)
     foreseen = opened.predict(plan)
-    shards = apart(lambda: build_shards(spark, plan, target))
+    try:
+        shards = apart(lambda: build_shards(spark, plan, target)) if spark else build_shards(None, plan, target)
+    except BaseException:
+        if target.folder is not None and not target.ledger(plan.id).load():
+            target.ledger(plan.id).drop()  # nothing to go on with
+        raise
     try:
         built = publish_mix(plan, opened, shards, foreseen, seconds=time.monotonic() - started)
     except KeyboardInterrupt as err:

@@ -79,7 +79,9 @@ def plan(
     "[default: 4; hf_xet's own is 8]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--master", metavar="URL", help="Spark's master.  [default: all cores of this machine]")
+@click.option(
+    "--master", metavar="URL", help="Spark's master.  [default: all cores of this machine, without Spark where it can]"
+)
 @endpoint_option
 def build_mix(
     recipe: Path | None, overwrite: bool, append: bool, plan_path: Path | None, as_json: bool, **chosen: Any
@@ -96,12 +98,10 @@ def build_mix(
     from jobs import build_mix as job
     from jobs import show_mix
     from jobs.plan_file import read_plan
-    from jobs.session import check_java
     from pipeline.hub.split import Mode
 
     if (recipe is None) == (plan_path is None):
         raise click.UsageError("give either a RECIPE or --apply PLAN")
-    check_java()
     applied = None
     if recipe is not None:
         parsed, mode = _read(recipe, overwrite=overwrite, append=append, output=chosen["output"], seed=chosen["seed"])

@@ -20,6 +20,7 @@ from pipeline.hub.repo import Secret
 from pipeline.mix.build import write_rows
 from pipeline.mix.pieces import SHARD, exchange_schema, pieces_of, read_drawn
 from pipeline.mix.plan import Plan
+from pipeline.parquet.casts import cast
 from pipeline.writing import ShardStore
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _pack(column: pa.Array) -> pa.Array:
 
 
 def _unpack(carried: pa.Array, kind: pa.DataType) -> pa.Array:
-    return carried.cast(_carrier(kind)).cast(_bits(kind)).view(kind)
+    # Not with Arrow's own cast: it crashes on lists that are all null, as Spark sends them, on their way to a fixed size.
+    return cast(carried, _bits(kind)).view(kind)
 
 
 def _travels(kind: pa.DataType) -> bool:

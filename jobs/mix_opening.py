@@ -31,7 +31,7 @@ Count = Callable[[Recipe, Sequence[OpenSource], pa.Schema, Secret | None], list[
 class Opened:
     """A recipe (a source for each config, private if it must be), its target, its sources.
 
-    `schema` is what the mix has, `features` what its rows get. `restricted` are the sources that are private or gated.
+    `schema` is what the mix has, `features` what its rows get. `restricted` are the repos that are private or gated.
     """
 
     recipe: Recipe
@@ -69,13 +69,12 @@ def open_all(
     opened = open_sources(recipe, target.token, endpoint, allow_code=allow_code)
     schema, features = align_mix(recipe, opened)
     features = check_append(target, schema, features)
-    sources = _governed(
-        recipe, decide_copies(recipe, opened, schema, whole_files=target.ref is not None), target.token, endpoint
-    )
+    whole_files = target.ref is not None
+    decided = decide_copies(recipe, opened, schema, whole_files=whole_files, features=features)
+    sources, restricted = _governed(recipe, decided, target.token, endpoint)
     check_sources(target, sources)
     if recipe.shuffle == "rows":
         carrier_schema(schema)
-    restricted = _restricted(sources)
     recipe = _kept_private(recipe, target, restricted)
     return Opened(
         recipe=recipe,
@@ -99,11 +98,14 @@ def open_sources(recipe: Recipe, token: Secret | None, endpoint: str | None, *, 
 
 def _governed(
     recipe: Recipe, sources: Sequence[OpenSource], token: Secret | None, endpoint: str | None
-) -> list[OpenSource]:
-    """The sources with what their repos say of licence, privacy and gating."""
+) -> tuple[list[OpenSource], tuple[str, ...]]:
+    """The sources with what their repos say of licence, privacy and gating; the repos that are private or gated."""
     found = []
+    restricted: list[str] = []
     for written, source in zip(recipe.sources, sources, strict=True):
-        told = [facts.repo_facts(ref, token) for ref in repos_of(written, endpoint)]
+        refs = repos_of(written, endpoint)
+        told = [facts.repo_facts(ref, token) for ref in refs]
+        restricted += [ref.repo_id for ref, one in zip(refs, told, strict=True) if one.private or one.gated]
         licences = dict.fromkeys(one.license for one in told if one.license)
         found.append(
             replace(
@@ -113,17 +115,13 @@ def _governed(
                 gated=any(one.gated for one in told),
             )
         )
-    return found
-
-
-def _restricted(sources: Sequence[OpenSource]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(source.origin for source in sources if source.private or source.gated))
+    return found, tuple(dict.fromkeys(restricted))
 
 
 def _kept_private(recipe: Recipe, target: Target, restricted: Sequence[str]) -> Recipe:
     """The recipe, private when a source is and it does not say otherwise. Raises AccessError for one that would be open."""
-    unnamed = [origin for origin in restricted if origin not in recipe.public]
-    if target.ref is None or not unnamed or recipe.private:
+    unnamed = [repo for repo in restricted if repo not in recipe.public]
+    if target.ref is None or not unnamed or (target.new and recipe.private):
         return recipe
     if target.new and recipe.private is None:
         return replace(recipe, private=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from jobs.mix_opening import Opened
 from pipeline.errors import ConflictError, NotFoundError, OptionError
+from pipeline.hub.split import Mode
 from pipeline.mix.plan import MixPlan
 from pipeline.mix.recipe import Recipe, Source
 
@@ -22,13 +23,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
-    """What a plan's file says: `commits` by source, `head` the target's commit, `plan_id` the hash; `path` is for errors."""
+    """What a plan's file says: `commits` by source, `state` the target's, `plan_id` the hash; `path` is for errors."""
 
     path: str
     recipe: Recipe
     mode: str | None
     commits: Mapping[str, str | None]
-    head: str | None
+    state: str | None
     exact: bool
     plan_id: str
 
@@ -52,7 +53,7 @@ def write_plan(
             "recipe": written.to_dict(),
             "mode": mode,
             "commits": {source.name: source.commit for source in opened.sources},
-            "target_commit": opened.target.head,
+            "target": opened.target.state,
             "exact": plan.exact,
             "plan": plan.id,
         },
@@ -72,9 +73,9 @@ def read_plan(path: Path) -> PlanFile:
         plan = PlanFile(
             path=str(path),
             recipe=_recipe(found["recipe"]),
-            mode=found["mode"],
+            mode=found["mode"] and Mode(found["mode"]).value,
             commits=found["commits"],
-            head=found["target_commit"],
+            state=found["target"],
             exact=found["exact"],
             plan_id=found["plan"],
         )
@@ -103,10 +104,16 @@ def check_applies(plan: PlanFile, opened: Opened) -> None:
                 "make a new plan"
             )
     target = opened.target
-    if target.ref is not None and plan.head != target.head and (plan.head is not None or target.has_rows):
+    if plan.state == target.state:
+        return
+    if target.ref is None or target.ref.kind != "datasets":
         raise ConflictError(
-            f"{plan.path}: target {opened.recipe.target!r} was planned at {_short(plan.head)} and is at "
-            f"{_short(target.head)} now; make a new plan"
+            f"{plan.path}: target {opened.recipe.target!r} has other files than it had; make a new plan"
+        )
+    if plan.state is not None or target.has_rows:
+        raise ConflictError(
+            f"{plan.path}: target {opened.recipe.target!r} was planned at {_short(plan.state)} and is at "
+            f"{_short(target.state)} now; make a new plan"
         )
 
 

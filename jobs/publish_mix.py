@@ -20,6 +20,7 @@ from pipeline.mix.predict import Prediction
 from pipeline.mix.report import report_files, report_folder
 from pipeline.mix.report_values import Measured, record_values, report_values
 from pipeline.parquet.features import to_yaml
+from pipeline.permutation import digest
 from pipeline.publishing import publish_splits, publish_splits_to_bucket
 
 _TEXTS = (".md", ".json")
@@ -44,7 +45,7 @@ def publish_mix(
     mix: MixPlan, opened: Opened, shards: Shards, predictions: tuple[tuple[Prediction, ...], ...], *, seconds: float
 ) -> Built:
     """Make the stored shards splits of the target, with report and card. Raises what publishing raises."""
-    target, transaction = opened.target, uuid.uuid4().hex
+    target, transaction = opened.target, _transaction(mix, opened)
     splits: list[SplitFiles] = []
     texts: dict[str, str] = {}
     contents: dict[str, bytes] = {}
@@ -68,6 +69,14 @@ def publish_mix(
         )
     commit = _publish(opened, mix, splits, Beside(texts=texts, contents=contents))
     return Built(plan=mix, seconds=seconds, commit=commit, reports=reports, restricted=_made_private(opened))
+
+
+def _transaction(mix: MixPlan, opened: Opened) -> str:
+    """In a repo the same one for all who build a plan on the same head, so that of two at once only one commits."""
+    target = opened.target
+    if target.ref is None or target.ref.kind != "datasets":
+        return uuid.uuid4().hex
+    return digest((mix.id, target.mode.value, target.head or ""), 16).hex()
 
 
 def _write(

@@ -162,4 +162,9 @@ def unwrap(err: BaseException) -> DatasetError | None:
         return SetupError(
             f"Spark cannot write its scratch files ({full[1]}); make room, or set SPARK_LOCAL_DIRS to a larger disk"
         )
+    if "Python worker exited unexpectedly" in str(err):
+        return SetupError(
+            "a Python worker of Spark was killed or crashed, most likely for want of memory; run it again, with fewer cores "
+            "(--master 'local[1]') or more memory"
+        )
     return None

@@ -1,4 +1,5 @@
-"""A plan's shards, built by Spark's tasks: those that are not stored yet, each stored one remembered as it comes.
+"""A plan's shards, built by Spark's tasks or by processes of this machine: those that are not stored yet, each remembered as it
+comes.
 
 Receipts come to the driver through an accumulator as tasks end, not when all have ended. A thread shows how far it is, and keeps
 them in the ledger every few seconds, so that a run that is killed, and begun again anywhere, does the rest.
@@ -18,6 +19,7 @@ from pyspark.accumulators import Accumulator, AccumulatorParam
 
 from jobs import console
 from jobs.exchange import exchange_rows
+from jobs.here import Collected, build_here
 from jobs.tasks import job_description
 from pipeline.errors import DatasetError
 from pipeline.hub.copies import copied_shard
@@ -58,8 +60,8 @@ class Shards:
     kept: Mapping[str, int]
 
 
-def build_shards(spark: SparkSession, mix: MixPlan, target: Target) -> Shards:
-    """Build and store all shards that are not stored; nothing is visible yet."""
+def build_shards(spark: SparkSession | None, mix: MixPlan, target: Target) -> Shards:
+    """Build and store all shards that are not stored; nothing is visible yet. Without Spark, by processes of this machine."""
     known = target.ledger(mix.id).load()
     with local_store() as measure:
         marker = working_marker(measure)
@@ -83,13 +85,11 @@ def _copies(plan: Plan, target: Target) -> dict[int, ShardReceipt]:
     """The shards that are whole files of sources: the Hub copies them."""
     found = {}
     for shard, (number, index) in plan.verbatim.items():
-        source = plan.sources[number]
-        file = source.files[index]
-        listing = list_files(
-            parse_ref(source.origin, revision=source.commit, endpoint=file.file.endpoint), target.token
-        )
-        data = next(one for one in listing.files if file.file.uri.endswith(f"/{one.path}") and one.xet_hash)
-        found[shard] = copied_shard(source.origin, data, rows=sum(file.rows), num_bytes=sum(file.sizes))
+        file = plan.sources[number].files[index]
+        ref = parse_ref(file.file.uri, endpoint=file.file.endpoint)
+        listing = list_files(replace(ref, path=""), target.token)
+        data = next(one for one in listing.files if one.path == ref.path)
+        found[shard] = copied_shard(ref.repo_id, data, rows=sum(file.rows), num_bytes=sum(file.sizes))
     return found
 
 
@@ -97,14 +97,22 @@ def _fits(plan: Plan, shard: int, receipt: ShardReceipt) -> bool:
     return receipt.rows == plan.bounds[shard + 1] - plan.bounds[shard]
 
 
-def _build_split(spark: SparkSession, plan: Plan, pending: Sequence[int], target: Target, plan_id: str) -> Receipts:
-    stored = spark.sparkContext.accumulator([], _Collected())
+def _build_split(
+    spark: SparkSession | None, plan: Plan, pending: Sequence[int], target: Target, plan_id: str
+) -> Receipts:
+    open_store, token, save = partial(target.store, plan_id), target.token, target.ledger(plan_id).save
+    if spark is None:
+        collected = Collected()
+        with _watched(plan, pending, collected, save) as receipts:
+            build_here(plan, pending, open_store, token, collected)
+        return receipts()
+    stored = spark.sparkContext.accumulator([], _Joined())
     what = f"mix {plan.recipe.target}: {'shuffle rows' if plan.exchange else 'build shards'} ({plan.split})"
-    with job_description(spark, what), _watched(plan, pending, stored, target.ledger(plan_id).save) as receipts:
+    with job_description(spark, what), _watched(plan, pending, stored, save) as receipts:
         if plan.exchange:
-            exchange_rows(spark, plan, partial(target.store, plan_id), target.token, pending, stored)
+            exchange_rows(spark, plan, open_store, token, pending, stored)
         else:
-            _build_blocks(spark, plan, pending, partial(target.store, plan_id), target.token, stored)
+            _build_blocks(spark, plan, pending, open_store, token, stored)
     return receipts()
 
 
@@ -132,7 +140,7 @@ def _build_blocks(
     spark.sparkContext.parallelize(items, len(items)).foreach(build_one)
 
 
-class _Collected(AccumulatorParam[list[Stored]]):
+class _Joined(AccumulatorParam[list[Stored]]):
     """What tasks add, in the order in which they end."""
 
     def zero(self, value: list[Stored]) -> list[Stored]:  # noqa: ARG002  (Spark's interface)
@@ -168,7 +176,7 @@ class _Progress:
 
 @contextmanager
 def _watched(
-    plan: Plan, pending: Sequence[int], stored: Accumulator[list[Stored]], save: Callable[[Receipts], None]
+    plan: Plan, pending: Sequence[int], stored: Accumulator[list[Stored]] | Collected, save: Callable[[Receipts], None]
 ) -> Iterator[Callable[[], Receipts]]:
     """Show and remember what is stored while the block runs; it gives all receipts in the end."""
     progress = _Progress(plan=plan, total=len(pending), started=time.monotonic())

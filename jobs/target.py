@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.hub.bucket import list_target, target_refs
 from pipeline.hub.ledger import Ledger, open_ledger
 from pipeline.hub.listing import DataFile, Listing
 from pipeline.hub.ranges import open_file
-from pipeline.hub.repo import DatasetRef, Secret, check_writable, find_token, normalise_endpoint, parse_ref
+from pipeline.hub.repo import DatasetRef, Secret, find_token, normalise_endpoint, parse_ref
 from pipeline.hub.split import Mode, check_only_parquet, existing_files
 from pipeline.hub.transactions import read_text
 from pipeline.mix.provenance import FILE_NAME, known_blocks
@@ -26,6 +27,7 @@ from pipeline.mix.schema import keep_features
 from pipeline.mix.sources import OpenSource
 from pipeline.parquet.features import Features, features_of, from_yaml
 from pipeline.parquet.footer import read_footer
+from pipeline.permutation import digest
 from pipeline.sizes import counted
 from pipeline.staging import FolderLedger, FolderStore
 from pipeline.storage import FileRef
@@ -59,6 +61,16 @@ class Target:
         """Whether one of the mix's splits has files."""
         return any(self.planned.values())
 
+    @property
+    def state(self) -> str | None:
+        """What names what is in it now: its commit, or where there are none, a hash of the files of the mix's splits."""
+        if self.ref is not None and self.ref.kind == "datasets":
+            return self.head
+        files = sorted(
+            (split, file.path, file.size, file.content_id) for split, found in self.planned.items() for file in found
+        )
+        return digest((repr(files),), 16).hex()
+
     def store(self, plan_id: str) -> ShardStore:
         """A place for a task's files."""
         if self.folder is not None:
@@ -86,8 +98,9 @@ class Target:
         return known_blocks(map(content, self.block_tables))
 
     def holds(self, plan_id: str) -> bool:
-        """Whether the target has what this plan makes."""
-        return any(record.get("plan_id") == plan_id for record in self.records)
+        """Whether the target has what this plan makes, in every split."""
+        held = {record.get("split") for record in self.records if record.get("plan_id") == plan_id}
+        return bool(held) and held >= self.planned.keys()
 
 
 def open_target(recipe: Recipe, endpoint: str | None, mode: Mode | None) -> Target:
@@ -151,7 +164,6 @@ def _list_target(ref: DatasetRef | None, folder: Path | None, token: Secret | No
         check_folder(folder)
         return list_folder(folder)
     assert ref is not None
-    check_writable(ref)
     try:
         return list_target(ref, token)
     except NotFoundError:
@@ -168,16 +180,29 @@ def _read_records(
     """The records of the builds whose files are all there still."""
     found = []
     for split, files in planned.items():
-        there = {file.sha256 for file in files} - {None}
+        key = "sha256" if all(file.sha256 for file in files) else "size"  # buckets and folders tell no hashes
+        there = Counter(str(getattr(file, key)) for file in files)
         for file in listing.files:
             if not file.path.startswith(f".pipeline/writes/{recipe.config}/{split}/"):
                 continue
-            text = (folder / file.path).read_text("utf-8") if folder else read_text(listing, file.path, token)
-            record = json.loads(text or "{}")
-            made = {one.get("sha256") for one in record.get("files", ())}
-            if made <= there or folder is not None:
+            text = (
+                (folder / file.path).read_text("utf-8", "replace") if folder else read_text(listing, file.path, token)
+            )
+            record = _record(text)
+            if record is not None and Counter(str(one.get(key)) for one in record["files"]) <= there:
                 found.append(record)
     return tuple(found)
+
+
+def _record(text: str | None) -> Mapping[str, Any] | None:
+    """A build's record; `None` for what is none, or was damaged: then nothing is known of the build."""
+    try:
+        record = json.loads(text or "{}")
+    except ValueError:
+        return None
+    files = record.get("files") if isinstance(record, dict) else None
+    is_one = bool(files) and isinstance(files, list) and all(isinstance(one, dict) for one in files)
+    return record if is_one else None
 
 
 def _block_tables(recipe: Recipe, listing: Listing) -> tuple[FileRef, ...]:

@@ -140,7 +140,8 @@ def _plan(work: _Work, recipe: Recipe) -> MixPlan:
     recipe = expand_configs(recipe, token, endpoint)
     opened = open_sources(recipe, token, endpoint, allow_code=work.allow_code)
     schema, features = align_mix(recipe, opened)
-    sources = count_rows(recipe, decide_copies(recipe, opened, schema, whole_files=True), schema, token)
+    sources = decide_copies(recipe, opened, schema, whole_files=True, features=features)
+    sources = count_rows(recipe, sources, schema, token)
     return plan_mix(recipe, sources, features=features)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import SetupError
+from pipeline.errors import ConflictError, SetupError
 from pipeline.hub.upload import ShardReceipt, StoredFile
 from pipeline.parquet.features import Features
 from pipeline.parquet.layout import Layout
@@ -123,19 +123,23 @@ class FolderLedger:
     def load(self) -> dict[str, ShardReceipt]:
         """Those whose files are there; files of this build that none tells of are removed, and so is what dead builds left.
 
-        Other builds may be gone on with for a week. Raises SetupError.
+        Other builds may be gone on with for a week. Raises SetupError, ConflictError while another process is at this build.
         """
         with writing(self._staged):
             self._staged.mkdir(parents=True, exist_ok=True)
             for other in self._staged.parent.iterdir():
                 if other != self._staged and _is_dead(other):
                     remove_staged(other)
+            if not _hold(self._staged):
+                folder = self._staged.parents[2]
+                raise ConflictError(
+                    f"{folder}: another build is writing to this folder; wait until it ends, then run again"
+                )
             found = {key: one for key, one in self._read() if _has_size(Path(one.file.path), one.file.size)}
-            if _hold(self._staged):
-                named = {_RECEIPTS, *(Path(one.file.path).name for one in found.values())}
-                for path in self._staged.iterdir():
-                    if path.name not in named:
-                        path.unlink()
+            named = {_RECEIPTS, *(Path(one.file.path).name for one in found.values())}
+            for path in self._staged.iterdir():
+                if path.name not in named:
+                    path.unlink()
         return found
 
     def save(self, receipts: Mapping[str, ShardReceipt]) -> None:

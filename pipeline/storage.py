@@ -43,6 +43,11 @@ class FileRef:
         """Whether `content_id` is a hash of the content, so that what was read can be kept under it."""
         return self.endpoint is not None and not self.uri.endswith(f"/{self.content_id}")
 
+    @property
+    def content(self) -> str:
+        """What names the content, wherever the file lies: its hash, or for a file without one its size and when it changed."""
+        return self.content_id.removeprefix(f"{self.uri}:")
+
 
 class Meter:
     """Counts what is asked for: requests by kind, bytes that came, and those of them that were wanted. Threads share one."""
@@ -136,6 +141,17 @@ def expand(patterns: Iterable[str]) -> list[FileRef]:
             raise NotFoundError(f"{pattern!r}: no such Parquet file or folder")
         found.update((file.uri, file) for file in matched)
     return list(found.values())
+
+
+def is_changed(file: FileRef) -> bool:
+    """Whether a file that `expand` found has another size or time now; of others, nothing is known."""
+    if not file.content_id.startswith(f"{file.uri}:"):
+        return False
+    filesystem, path = file_system(file.uri)
+    try:
+        return _file_ref(file.uri, filesystem.get_file_info(path)) != file
+    except OSError as err:
+        raise translate(err, file.uri) from err
 
 
 def _expand_one(pattern: str) -> list[FileRef]:

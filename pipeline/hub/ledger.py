@@ -97,8 +97,10 @@ class BranchLedger:
         refs = client.get_json(self._ref.api_url("refs"), self._token, "branches", about=self._ref.repo_id)
         for branch in refs["branches"]:
             other = replace(self._ref, revision=branch["name"])
-            if _OWN_BRANCH.fullmatch(branch["name"]) and _is_old(next(list_commits(other, self._token)).date):
-                self._delete(other)
+            if _OWN_BRANCH.fullmatch(branch["name"]):
+                last = next(list_commits(other, self._token), None)
+                if last is not None and _is_old(last.date):
+                    self._delete(other)
 
     def _delete(self, ref: DatasetRef) -> None:
         def delete() -> None:

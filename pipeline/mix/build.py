@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, islice
 
 import pyarrow as pa
 
@@ -22,12 +22,13 @@ from pipeline.errors import CorruptFileError
 from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
 from pipeline.hub.upload import FIRST_BYTES, ShardReceipt
+from pipeline.mix.block_footers import group_ends, read_block_footers
 from pipeline.mix.blocks import Block
 from pipeline.mix.files import SourceFile
 from pipeline.mix.plan import Plan, groups_of
 from pipeline.mix.reading import as_mix, group_rows, read_tasks
 from pipeline.parquet.fetch import Fetch
-from pipeline.parquet.footer import Footer, read_footers
+from pipeline.parquet.footer import Footer
 from pipeline.parquet.layout import FIRST_CHUNK_BYTES, Kind, Layout
 from pipeline.parquet.rowgroup_copy import RawGroup, copy_ranges
 from pipeline.parquet.scan import decode_group, fetch_groups
@@ -55,6 +56,7 @@ class _Run:
     groups: tuple[int, ...]
     task: ScanTask | None  # for Parquet
     at: int  # the file's kept row with which its first row group begins
+    before: int  # the source's kept rows in the files before, where rows get numbers
 
 
 def build_shard(
@@ -108,16 +110,15 @@ def read_blocks(
 
     Raises CorruptFileError when a file has other rows than were planned.
     """
-    runs = list(_runs(plan, blocks, _footers(plan, blocks, token), copy=copy))
+    runs = list(_runs(plan, blocks, read_block_footers(plan, blocks, token), copy=copy))
     fetches = (fetch for number, run in enumerate(runs) for fetch in _fetches(plan, number, run, copy=copy))
     others = one_ahead(_other_blocks(plan, runs, token), "blocks")
     with closing(fetch_groups(fetches, token, _OPTIONS)) as fetched, closing(others):
-        of_runs = groupby(fetched, key=lambda one: one[0].position)
         for run in runs:
             if run.task is None:
                 yield from islice(others, len(run.blocks))
                 continue
-            _, groups = next(of_runs)
+            groups = islice(fetched, len(run.task.row_groups))  # not one more: what comes next gives up what is here
             if copy and run.blocks[0].copied:
                 raw = [RawGroup(footer=f.task.footer, position=f.group.position, read=d.read_range) for f, d in groups]
                 yield _copied(plan, run.blocks[0], raw)
@@ -157,32 +158,32 @@ def _write(
     return receipt
 
 
-def _footers(plan: Plan, blocks: Sequence[Block], token: Secret | None) -> dict[str, Footer]:
-    """The footers of the blocks' files, which this machine keeps. Raises CorruptFileError for a file that is another one now."""
-    files = {file.file.uri: file for file in (_file(plan, block) for block in blocks) if not file.tasks}
-    found = dict(zip(files, read_footers([one.file for one in files.values()], token), strict=True))
-    for uri, footer in found.items():
-        if footer.name != files[uri].name:
-            raise CorruptFileError(f"{uri}: is not the file that was planned with; make a new plan")
-    return found
+def _rows_before(plan: Plan, blocks: Iterable[Block]) -> dict[int, list[int]]:
+    """For each source that the blocks are of, the kept rows before each of its files."""
+    sources = dict.fromkeys(block.source for block in blocks) if plan.recipe.source_row_column else ()
+    return {
+        source: list(accumulate((sum(file.kept) for file in plan.sources[source].files), initial=0))
+        for source in sources
+    }
 
 
 def _runs(plan: Plan, blocks: Sequence[Block], footers: dict[str, Footer], *, copy: bool) -> Iterator[_Run]:
     """Blocks with the row groups that have their rows; decoded ones that follow each other in a file, together."""
-    ends: dict[tuple[int, int], list[int]] = {}
+    ends, before = group_ends(plan, blocks), _rows_before(plan, blocks)
     for run in _neighbours(blocks, copy=copy):
-        first, last = run[0], run[-1]
-        place = first.source, first.file
+        first = run[0]
         file = _file(plan, first)
-        if place not in ends:
-            ends[place] = list(accumulate(file.kept))
-        kept = ends[place]
-        begin, end = groups_of(kept, first)[0], groups_of(kept, last)[1]
-        groups = tuple(range(begin, end))
+        kept = ends[first.source, first.file]
+        # Row groups of which nothing is kept lie between blocks, and inside of one that joins its neighbours.
+        spans = (range(*groups_of(kept, block)) for block in run)
+        groups = tuple(sorted({group for span in spans for group in span if file.kept[group]}))
+        begin = groups[0]
         task = None
         if not file.tasks:
             task = ScanTask(file=file.file, footer=footers[file.file.uri].only(groups), row_groups=groups)
-        yield _Run(blocks=run, groups=groups, task=task, at=kept[begin - 1] if begin else 0)
+        at = kept[begin - 1] if begin else 0
+        rows_before = before[first.source][first.file] if before else 0
+        yield _Run(blocks=run, groups=groups, task=task, at=at, before=rows_before)
 
 
 def _neighbours(blocks: Sequence[Block], *, copy: bool) -> Iterator[list[Block]]:
@@ -229,7 +230,6 @@ def _cut_run(plan: Plan, run: _Run, groups: Iterable[tuple[int, Iterable[pa.Reco
     place = run.blocks[0]
     source = plan.sources[place.source]
     uri = source.files[place.file].file.uri
-    before = sum(sum(file.kept) for file in source.files[: place.file]) if plan.recipe.source_row_column else 0
     kept: list[pa.RecordBatch] = []
     waiting = list(run.blocks)
     at = run.at
@@ -238,7 +238,7 @@ def _cut_run(plan: Plan, run: _Run, groups: Iterable[tuple[int, Iterable[pa.Reco
             while waiting:
                 start, end = max(waiting[0].start - at, 0), min(waiting[0].end - at, rows.num_rows)
                 if end > start:
-                    kept.append(as_mix(plan, place.source, rows.slice(start, end - start), before + at + start))
+                    kept.append(as_mix(plan, place.source, rows.slice(start, end - start), run.before + at + start))
                 if waiting[0].end > at + rows.num_rows:
                     break
                 yield _table(plan, kept, waiting.pop(0), uri)

@@ -45,7 +45,7 @@ def _key(survey: Survey, run: Run, owner: str) -> cache.Key:
         _VERSION,
         owner,
         file.file.endpoint or "",
-        *_content(file.file),
+        *(() if file.tasks else _content(file.file)),
         file.name,
         f"{run.start}-{run.end}",
         survey.prints[run.source],

@@ -10,8 +10,9 @@ row groups, large ones are cut into equal runs and small neighbours are joined. 
 * smaller rows: 1 MiB, at most 4,096 rows, so that a pad of 8 KiB costs 1 %.
 * a small file makes 16 blocks, if they get 16 KiB each, or there is little to shuffle.
 
-Files in the layout `blocks` are always copied as they were cut. Of others, row groups of at most 20 MB are copied when the source
-has 16 of them or more, or there is nothing to shuffle. A size in the recipe is a wish: what is larger is not copied, but cut.
+Files in the layout `blocks` are always copied as they were cut. Of others, row groups of at most 20 MiB are copied when the
+source has 8 of them or more, or there is nothing to shuffle. A size in the recipe is a wish: what is larger is not copied, but
+cut.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ BLOCK_BYTES = 1 << 20
 LARGE_ROW_BYTES = 16 << 10
 MAX_LARGE_ROWS = 16
 MAX_BLOCK_ROWS = 4_096
-MAX_COPIED_BYTES = 20_000_000
+MAX_COPIED_BYTES = 20 << 20
+_MIN_COPIED = 8
 _MIN_BLOCKS = 16
 _MIN_BLOCK_BYTES = 16 << 10
 _WISHED_BYTES_FACTOR = 2
@@ -95,7 +97,7 @@ def cut_source(recipe: Recipe, index: int, source: OpenSource) -> Blocks:
     size = BlockSize(rows=recipe.block_rows, num_bytes=recipe.block_bytes)
     transform = source.transform
     whole = source.exact and transform.kept is not None and not transform.function
-    many = sum(rows > 0 for file in source.files for rows in file.rows) >= _MIN_BLOCKS
+    many = sum(rows > 0 for file in source.files for rows in file.rows) >= _MIN_COPIED
     files, starts, counts, copies = array("i"), array("q"), array("q"), array("b")
     for number, file in enumerate(source.files):
         copied: Sequence[bool] = (False,) * len(file.rows)
@@ -115,9 +117,10 @@ def cut_file(kept: Sequence[int], copied: Sequence[bool], copied_rows: int, cut_
     Row groups are joined to at most `copied_rows` rows where they are copied, and cut or joined to at most `cut_rows` elsewhere.
     """
     at = 0
-    groups = ((is_copied, rows) for is_copied, rows in zip(copied, kept, strict=True) if rows)
+    # A row group of which nothing is kept ends a run that is copied: its rows would be copied too.
+    groups = ((is_copied, rows) for is_copied, rows in zip(copied, kept, strict=True) if rows or not is_copied)
     for is_copied, run in groupby(groups, key=itemgetter(0)):
-        counts = [rows for _, rows in run]
+        counts = [rows for _, rows in run if rows]
         for start, rows in _joined(counts, copied_rows) if is_copied else _cut(counts, cut_rows):
             yield at + start, rows, is_copied
         at += sum(counts)

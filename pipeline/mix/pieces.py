@@ -14,6 +14,7 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.errors import CorruptFileError
 from pipeline.hub.repo import Secret
 from pipeline.mix.files import SourceFile
 from pipeline.mix.membership import count_rows, rows_in
@@ -24,6 +25,7 @@ from pipeline.parquet.fetch import fetches_of
 from pipeline.parquet.footer import read_footers
 from pipeline.parquet.scan import decode_group, fetch_groups
 from pipeline.parquet.task import ScanOptions, ScanTask
+from pipeline.storage import is_changed
 
 POSITION, SHARD = "__position", "__shard"
 
@@ -120,6 +122,8 @@ def read_drawn(plan: Plan, piece: Piece, token: Secret | None) -> Iterator[pa.Re
 def _row_groups(source: OpenSource, number: int, groups: tuple[int, ...], token: Secret | None) -> Groups:
     file = source.files[number].file
     footer = read_footers([file], token)[0]
+    if footer.name != source.files[number].name or is_changed(file):
+        raise CorruptFileError(f"{file.uri}: is not the file that was planned with; make a new plan")
     task = ScanTask(file=file, footer=footer.only(groups), row_groups=groups)
     fetches = fetches_of([(task, source.columns_in(number))])
     with closing(fetch_groups(fetches, token, ScanOptions())) as fetched:

@@ -253,7 +253,8 @@ def _identify(plans: Sequence[Plan]) -> str:
     for written, source in zip(recipe.sources, sources, strict=True):
         own = {name: value for name, value in dataclasses.asdict(written).items() if name not in _NOT_IN_SOURCE_ID}
         known = repr(source.selection), source.transform.fingerprint
-        files = (text for file in source.files for text in (file.name, repr(file.kept)))
+        # The content too: other values of the same sizes and bounds have the same footer.
+        files = (text for file in source.files for text in (file.name, file.file.content, repr(file.kept)))
         state.update(digest((source.name, repr(sorted(own.items())), *known, *files), 32))
     for plan in plans:
         schema = plan.schema.serialize().to_pybytes()

@@ -56,7 +56,11 @@ def _split_lines(values: dict[str, Any], split: dict[str, Any]) -> list[str]:
         *_labelled("to read", format_bytes(split["bytes_to_read"]) + _exchanged(split)),
         *(_upload_lines(split["predicted"]) if uploads else []),
         *_quality_lines(split["quality"]),
-        *(_alternative_lines(split["alternative"]) if uploads else []),
+        *(
+            _alternative_lines(split["alternative"], (split["predicted"] or {}).get("bytes_new", float("inf")))
+            if uploads
+            else []
+        ),
     ]
 
 
@@ -151,8 +155,9 @@ def _quality_lines(quality: dict[str, Any] | None) -> list[str]:
     return [*_labelled("shuffle", "\n".join(table)), *_labelled("gate", gate(quality))]
 
 
-def _alternative_lines(alternative: dict[str, Any] | None) -> list[str]:
-    if alternative is None:
+def _alternative_lines(alternative: dict[str, Any] | None, most: float) -> list[str]:
+    """What blocks would be, where they upload less than so many bytes and it can be judged."""
+    if alternative is None or alternative["bytes_new"] >= most or alternative["chi2_64_stored"] is None:
         return []
     new, written, buffer = alternative["bytes_new"], alternative["bytes_written"], alternative["buffer_rows"]
     told = (
@@ -181,9 +186,10 @@ def _note_lines(sources: Sequence[dict[str, Any]]) -> list[str]:
 
 def _labelled(label: str, text: str) -> list[str]:
     """Text beside a label, wrapped; lines that are there stay."""
-    lines = [
-        part for line in text.split("\n") for part in textwrap.wrap(line, _WIDTH - _LABEL_WIDTH, drop_whitespace=False)
-    ]
+    lines = []
+    for line in text.split("\n"):
+        first, *more = textwrap.wrap(line, _WIDTH - _LABEL_WIDTH, drop_whitespace=False) or [""]
+        lines += [first, *(part.lstrip() for part in more)]
     return [f"{label if not n else '':<{_LABEL_WIDTH}}{line}".rstrip() for n, line in enumerate(lines)]
 
 

@@ -83,12 +83,12 @@ def known_blocks(sources: Iterable[bytes | IO[bytes] | pa.NativeFile]) -> frozen
 def file_paths(source: OpenSource) -> list[str]:
     """What the table calls a source's files: paths in its repo, URIs, or paths below the folder that local files share."""
     uris = [file.file.uri for file in source.files]
+    local = [uri for uri in uris if not is_uri(uri)]
+    shared = os.path.commonpath([PurePosixPath(uri).parent for uri in local]) if local else ""
     if source.commit is not None:
-        return [uri.partition(f"@{source.commit}/")[2] or uri for uri in uris]
-    if any(is_uri(uri) for uri in uris):
-        return uris
-    shared = os.path.commonpath([PurePosixPath(uri).parent for uri in uris]) if uris else ""
-    return [os.path.relpath(uri, shared) for uri in uris]
+        uris = [uri.partition(f"@{source.commit}/")[2] or uri for uri in uris]
+    known = set(local)
+    return [os.path.relpath(uri, shared) if uri in known else uri for uri in uris]
 
 
 class _Files:

@@ -77,7 +77,7 @@ def source_readers(folder: Path) -> Readers:
     return {
         "dataset": places.dataset,
         "parquet": lambda v: places.parquet(v, folder),
-        "name": Value.text,
+        "name": values.name,
         "config": values.config,
         "split": values.split,
         "revision": lambda v: v.text("be a branch, tag or commit"),

@@ -64,6 +64,14 @@ def target_config(value: Value) -> str:
     return written
 
 
+def name(value: Value) -> str:
+    """A source's name: one line of text."""
+    written = value.text()
+    if not written.isprintable():
+        raise value.must("be text on one line, without control characters")
+    return written
+
+
 def split(value: Value) -> str:
     written = value.text("be a split's name")
     _check_split(value, written)

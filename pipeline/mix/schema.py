@@ -112,7 +112,7 @@ def keep_features(known: Features | None, features: Features | None, schema: pa.
     for column in schema:
         plain = feature_of_type(column.type)
         mine, theirs = (features or {}).get(column.name, plain), known.get(column.name)
-        differ = theirs is not None and not _same(mine, theirs) and not _same(theirs, plain)
+        differ = theirs is not None and not same_feature(mine, theirs) and not same_feature(theirs, plain)
         if differ and (mine != plain or _holds_labels(theirs)):
             raise SchemaError(
                 f"column {column.name!r} is {mine!r:.80}, but {theirs!r:.80} in the split that it is appended to; "
@@ -122,7 +122,7 @@ def keep_features(known: Features | None, features: Features | None, schema: pa.
     return kept if None not in kept.values() else features
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_feature(one: Any, other: Any) -> bool:
     """Whether two features are the same, however they are written."""
     return bool(one == other) or (
         None not in (one, other) and from_yaml(to_yaml({"": one})) == from_yaml(to_yaml({"": other}))

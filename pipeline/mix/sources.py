@@ -1,7 +1,8 @@
 """A recipe's sources, opened: commits pinned, files listed, footers read, columns and predicates bound to real schemas.
 
-No data is read here. What cannot work is said now, with the place in the recipe: a split that is not there, a column that the
-source lacks, an expression that does not fit its types.
+No data is read here, but for the first rows of other formats than Parquet, which tell their schema. What cannot work is said now,
+with the place in the recipe: a split that is not there, a column that the source lacks, an expression that does not fit its
+types.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from pipeline.hub.repo import DatasetRef, Secret, parse_ref
 from pipeline.hub.resolver import Snapshot, match_files
 from pipeline.mix.files import SourceFile, take_inventory
 from pipeline.mix.recipe import Recipe, Source
-from pipeline.mix.schema import Offered
+from pipeline.mix.schema import Offered, same_feature
 from pipeline.mix.select import Selection
 from pipeline.mix.task_files import TaskInventory, reading_print, take_tasks
 from pipeline.mix.transform import Transform, bind
-from pipeline.parquet.features import Features, from_yaml
+from pipeline.parquet.features import Features, features_of, from_yaml
 from pipeline.parquet.footer import Footer
 from pipeline.parquet.rowgroup_copy import why_not_copied
 from pipeline.permutation import digest
@@ -173,11 +174,17 @@ def _read_by_tasks(opened: OpenSource, inventory: TaskInventory) -> OpenSource:
 
 
 def decide_copies(
-    recipe: Recipe, opened: Sequence[OpenSource], schema: pa.Schema, *, whole_files: bool
+    recipe: Recipe,
+    opened: Sequence[OpenSource],
+    schema: pa.Schema,
+    *,
+    whole_files: bool,
+    features: Features | None = None,
 ) -> list[OpenSource]:
     """The sources, knowing which of their row groups can be copied raw into files of the mix's schema.
 
-    `whole_files` says that the target's Hub can copy files that stand in the mix as they are.
+    `whole_files` says that the target's Hub can copy files that stand in the mix as they are: those that say nothing else of
+    their columns than the mix's `features`.
     """
     own = {name for name in (recipe.source_column, recipe.source_row_column) if name is not None}
     found = []
@@ -189,7 +196,8 @@ def decide_copies(
         if kept is not None and recipe.sources[index].copy != "never":
             copies = tuple(why_not_copied(footer, schema, kept) for footer in source.shapes)
             whole = not own and not source.transform.constants and all(why is None for why in copies)
-            same = all(footer.schema().remove_metadata().equals(schema.remove_metadata()) for footer in source.shapes)
+            same = all(name == column for name, column in kept.items())
+            same = same and all(_stands_for(footer.schema(), schema, features) for footer in source.shapes)
             source = replace(source, copies=copies, unchanged=whole_files and whole and same and source.on_hub)
         elif kept is not None:
             source = replace(source, copies=("its recipe says copy: never",) * len(source.shapes))
@@ -197,6 +205,15 @@ def decide_copies(
             source = replace(source, copies=("each row gets a number",) * len(source.shapes), unchanged=False)
         found.append(source)
     return found
+
+
+def _stands_for(own: pa.Schema, schema: pa.Schema, features: Features | None) -> bool:
+    """Whether a file's columns, and what it tells of them itself, are the mix's."""
+    told = features_of(own) or {}
+    known = features or {}
+    return own.remove_metadata().equals(schema.remove_metadata()) and all(
+        same_feature(feature, known.get(name, feature)) for name, feature in told.items()
+    )
 
 
 def _look_up(source: Source, token: Secret | None, endpoint: str | None) -> _Found:

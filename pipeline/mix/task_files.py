@@ -8,7 +8,7 @@ is read, and so what its rows are, is in the source's fingerprint.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -68,11 +68,16 @@ def take_tasks(resolved: Resolved, token: Secret | None) -> TaskInventory:
     (snapshot,) = resolved.wanted.values()
     target = _MEDIA_TASK_BYTES if resolved.format in ("images", "audio") else _TASK_BYTES
     tasks = plan_rows(reader, snapshot, token, target)
+    refs = file_refs(snapshot)
+    contents = {
+        ref.uri: file.sha256 or file.xet_hash or file.oid or ref.uri
+        for ref, file in zip(refs, snapshot.files, strict=True)
+    }
     of_files = groupby((task for task in tasks if isinstance(task, FileTask)), key=lambda task: task.file)
-    found = [_of_file(file, list(run)) for file, run in of_files]
+    found = [_of_file(file, contents[file.uri], list(run)) for file, run in of_files]
     media = [task for task in tasks if isinstance(task, MediaTask)]
-    (first,) = file_refs(replace(snapshot, files=snapshot.files[:1]))
-    found += [_of_media(media[at : at + _MEDIA_TASKS], first) for at in range(0, len(media), _MEDIA_TASKS)]
+    runs = (media[at : at + _MEDIA_TASKS] for at in range(0, len(media), _MEDIA_TASKS))
+    found += [_of_media(run, contents, refs[0]) for run in runs]
     return TaskInventory(reader=reader, files=tuple(found))
 
 
@@ -83,18 +88,17 @@ def reading_print(reader: RowSource, files: Sequence[SourceFile], columns: Colle
     return digest((*said, *(f"{column.name} {column.type}" for column in reader.schema)), 16).hex()
 
 
-def _of_file(file: FileRef, tasks: Sequence[FileTask]) -> SourceFile:
-    name = digest(("file", file.content_id, file.size), 16).hex()
-    return _source_file(file, name, tasks, [0] * len(tasks))
+def _of_file(file: FileRef, content: str, tasks: Sequence[FileTask]) -> SourceFile:
+    return _source_file(file, digest(("file", content), 16).hex(), tasks, [0] * len(tasks))
 
 
-def _of_media(tasks: Sequence[MediaTask], fallback: FileRef) -> SourceFile:
-    """A run of media files, called by its first one; in a run there may be none where metadata name none."""
+def _of_media(tasks: Sequence[MediaTask], contents: Mapping[str, str], fallback: FileRef) -> SourceFile:
+    """A run of media files, known as its first one; there is none where metadata name none."""
     files = [file for task in tasks for _, found in task.files for file in found]
     first = next((file for file in files if file is not None), fallback)
-    content = [None if file is None else (posixpath.basename(file.uri), file.content_id, file.size) for file in files]
+    own = [None if file is None else (posixpath.basename(file.uri), contents[file.uri]) for file in files]
     known = [(task.rows.schema.names, task.rows.to_pylist()) for task in tasks]
-    name = digest(("media", repr(content), repr(known)), 16).hex()
+    name = digest(("media", repr(own), repr(known)), 16).hex()
     return _source_file(first, name, tasks, [task.rows.num_rows for task in tasks])
 
 

@@ -11,12 +11,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import yaml
 from pyarrow import parquet
+
+from pipeline.mix.recipe import parse_recipe
 
 _ROOT = Path(__file__).parents[2]
 _README = (_ROOT / "README.md").read_text()
 _BLOCK = re.compile(r"(?P<skip><!-- not run here: [^>]+ -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
-_BLOCKS = [found for found in _BLOCK.finditer(_README) if not found["skip"]]
+# The newcomer's path has a test of its own, in a folder of its own.
+_OTHERS = re.sub(r"^## A newcomer's path$.*?(?=^## )", "", _README, flags=re.DOTALL | re.MULTILINE)
+_BLOCKS = [found for found in _BLOCK.finditer(_OTHERS) if not found["skip"]]
+_RECIPES = [found["text"] for found in _BLOCKS if found["language"] == "yaml"]
 
 
 def _generator():
@@ -29,6 +35,15 @@ def _generator():
 def test_the_generated_parts_are_current():
     """Option tables, recipe keys, SQL and help texts in the README are what the code says; `make docs` writes them."""
     assert _generator().generate(_README) == _README
+
+
+@pytest.mark.parametrize("text", _RECIPES)
+def test_what_it_shows_of_recipes_is_read(text):
+    """Every YAML block is a recipe, or what may stand in one beside a target and sources."""
+    repos = ("ns/gated-a", "ns/private-b")
+    needed = {"target": "ns/mix", "sources": [{"dataset": repo} for repo in repos]}
+    recipe = parse_recipe(yaml.safe_dump(needed | yaml.safe_load(text)))
+    assert recipe.sources
 
 
 @pytest.fixture
@@ -55,8 +70,7 @@ def home(tmp_path, monkeypatch, spark, hub):
 
 def test_what_it_tells_people_to_type_works(home, spark, capfd):
     """Every Python block and every shell block of the README that is not marked otherwise runs, in their order."""
-    recipe = next(found["text"] for found in _BLOCKS if found["language"] == "yaml")
-    (home / "mix.yaml").write_text(recipe)
+    (home / "mix.yaml").write_text(_RECIPES[0])
     for found in _BLOCKS:
         if found["language"] == "python":
             exec(compile(found["text"].replace("/tmp/", f"{home}/"), "README.md", "exec"), {"spark": spark})

@@ -74,7 +74,11 @@ def test_an_interrupted_build_is_one_line_and_leaves_nothing(start, write, tmp_p
     _wait_for(lambda: next((tmp_path / "out/.pipeline/staged").glob("*"), None), process)
     if shuffle == "blocks":
         _wait_for(lambda: any((tmp_path / "out/.pipeline/staged").glob("*/*")), process)
-    assert _interrupt(process) == (130, "", "interrupted; nothing was published\n")
+    assert _interrupt(process) == (
+        130,
+        "",
+        "interrupted; nothing was published, what is stored stays: run it again to go on\n",
+    )
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 

@@ -185,10 +185,17 @@ def test_a_private_dataset_needs_a_token_that_may_read_it(run, tmp_path):
         assert (code, "ann/secret" in err, "split 'train'" in err or "no Parquet" in err) == (1, True, True)
 
 
-def test_a_missing_java_is_said_before_anything_else(run, tmp_path):
-    """One line with the fix and exit code 1, even before the recipe is looked for; too old a Java likewise."""
+@pytest.mark.spark
+def test_java_is_needed_only_where_rows_are_exchanged(run, two, tmp_path):
+    """Blocks are built without it; rows are not: one line with the fix and exit code 1, too old a Java likewise."""
+    (tmp_path / "mix.yaml").write_text(MIX.replace("target: ", "shuffle: blocks\ntarget: "))
+    without = {"JAVA_HOME": "/nonexistent", "PATH": "/nonexistent"}
+    code, out, err = run("build-mix", "mix.yaml", "--output", "./blocks", **without)
+    assert (code, err) == (0, "")
+    assert "rows         1,200 in 1 shard" in out
+    (tmp_path / "mix.yaml").write_text(MIX.replace("target: ", "shuffle: rows\ntarget: "))
     for environment in ({"JAVA_HOME": "/nonexistent"}, {"JAVA_HOME": None, "PATH": "/nonexistent"}):
-        code, out, err = run("build-mix", "no.yaml", **environment)
+        code, out, err = run("build-mix", "mix.yaml", **environment)
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert err.startswith("error: Spark needs Java 17 or newer, and ")
         assert "apt-get install openjdk-17" in err
@@ -196,7 +203,7 @@ def test_a_missing_java_is_said_before_anything_else(run, tmp_path):
     old.parent.mkdir(parents=True)
     old.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
     old.chmod(0o755)
-    code, out, err = run("build-mix", "no.yaml", JAVA_HOME=str(tmp_path / "jdk"))
+    code, out, err = run("build-mix", "mix.yaml", JAVA_HOME=str(tmp_path / "jdk"))
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "is version 8; install one" in err
 

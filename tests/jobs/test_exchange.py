@@ -154,3 +154,17 @@ def test_every_type_survives_a_mix_built_through_the_exchange(mix, write, shuffl
         for row in range(15):
             one = got.slice(row, 1).combine_chunks()
             assert _bits(one) == expected[built["n"][row].as_py()], column
+
+
+def test_lists_of_fixed_size_that_are_all_null_travel():
+    """As Spark sends them, without a byte for what is in them: they come back null, and the worker does not crash."""
+    kind = pa.list_(pa.float32(), 2)
+    nothing = pa.Array.from_buffers(pa.int32(), 0, [None, None])
+    buffers = [pa.py_buffer(bytes(4)), pa.py_buffer(bytes(4 * 31))]
+    sent = pa.Array.from_buffers(pa.list_(pa.int32()), 30, buffers, children=[nothing])
+    schema = pa.schema([("alone", kind), ("inside", pa.struct([("x", kind)]))])
+    batch = pa.record_batch([sent, pa.StructArray.from_arrays([sent], ["x"])], names=["c0", "c1"])
+    found = unpack(batch, schema)
+    found.validate(full=True)
+    assert found.schema == schema
+    assert (found["alone"].null_count, found["inside"].field(0).null_count) == (30, 30)

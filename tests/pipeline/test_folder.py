@@ -12,12 +12,14 @@ import pytest
 import yaml
 from pyarrow import parquet as pq
 
-from pipeline.errors import SetupError
+from pipeline import folder as publishing
+from pipeline.errors import ConflictError, SetupError
 from pipeline.folder import check_folder, list_folder, publish_folder
 from pipeline.hub.split import Mode, SplitWrite, existing_files
 from pipeline.parquet.features import features_of, to_yaml
 from pipeline.parquet.layout import Kind, Layout
 from pipeline.staging import FolderStore
+from pipeline.unfinished import publication
 
 FEATURES = {"n": {"dtype": "int64", "_type": "Value"}}
 SCHEMA = pa.schema([("n", pa.int64())])
@@ -162,9 +164,11 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path):
 FILL = """
 import os, sys, pyarrow as pa
 from pathlib import Path
-from pipeline.errors import SetupError
+from pipeline import folder as publishing
+from pipeline.errors import ConflictError, SetupError
 from pipeline.parquet.layout import Kind, Layout
 from pipeline.staging import FolderStore
+from pipeline.unfinished import publication
 try:
     store = FolderStore(Path(sys.argv[1]), "run")
     try:
@@ -198,3 +202,48 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path):
     assert f"{tmp_path}/mix/.pipeline/staged/run/shard-" in done.stdout
     assert "cannot be written (File too large); make room or choose another folder" in done.stdout
     assert not (tmp_path / "mix").exists()
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("before", [(), ([1, 2], [3])])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_a_publication_that_is_stopped_did_not_happen_and_is_repeated(tmp_path, monkeypatch, before, steps):
+    """A listing has what was there before, staged files are there still, and the next publication leaves nothing of it."""
+    folder = tmp_path / "mix"
+    folder.mkdir()
+    if before:
+        _publish(folder, *before)
+    listed = existing_files(list_folder(folder), "default", "train")
+    calls, writes = iter(range(100)), (publishing._put, publishing._replace_content)
+
+    def stopping(act):
+        def step(*args):
+            if next(calls) == steps:
+                monkeypatch.setattr("pipeline.unfinished._clear", lambda _: None)
+                monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+                raise _Killed
+            act(*args)
+
+        return step
+
+    for act in writes:
+        monkeypatch.setattr(publishing, act.__name__, stopping(act))
+    with pytest.raises(_Killed):
+        _publish(folder, [7], [8], transaction="f" * 12)
+    monkeypatch.undo()
+    assert existing_files(list_folder(folder), "default", "train") == listed
+    assert len(list((folder / ".pipeline/staged/run").iterdir())) == 2
+    _publish(folder, [7], [8], transaction="e" * 12)
+    assert _loaded(folder, tmp_path) == [7, 8]
+    assert len(list(folder.rglob("*.parquet"))) == 2
+    assert not list(folder.rglob("*publishing*"))
+
+
+def test_two_publications_at_once_are_refused(tmp_path):
+    """A second one is told to wait, and changes nothing."""
+    with publication(tmp_path), pytest.raises(ConflictError, match="another build is publishing"):
+        _publish(tmp_path, [1])
+    assert list_folder(tmp_path).files == ()

@@ -118,20 +118,17 @@ def test_padded_files_are_copied_as_they_were_cut(make):
 
 
 def test_row_groups_of_others_are_copied_when_there_are_many_and_they_are_small(make):
-    """20 MB and 16 of them are the limits; else there is nothing to shuffle, and they are cut."""
-    assert _copied(make(([[100] * 16], {}), row_bytes=200_000, why=None)) == [(100, True)] * 16
-    assert _copied(make(([[100] * 8, [100] * 8], {}), row_bytes=200_000, why=None)) == [(100, True)] * 16
-    assert not any(copied for _, copied in _copied(make(([[100] * 15], {}), row_bytes=200_000, why=None)))
-    assert not any(copied for _, copied in _copied(make(([[101] * 16], {}), row_bytes=200_000, why=None)))
+    """20 MiB and 8 of them are the limits; else there is nothing to shuffle, and they are cut."""
+    assert _copied(make(([[100] * 8], {}), row_bytes=200_000, why=None)) == [(100, True)] * 8
+    assert _copied(make(([[100] * 4, [100] * 4], {}), row_bytes=200_000, why=None)) == [(100, True)] * 8
+    assert not any(copied for _, copied in _copied(make(([[100] * 7], {}), row_bytes=200_000, why=None)))
+    assert not any(copied for _, copied in _copied(make(([[106] * 8], {}), row_bytes=200_000, why=None)))
 
 
 def test_a_block_size_in_the_recipe_is_a_wish(make):
     """Larger row groups are cut, up to it they are copied and joined; twice the bytes are near enough."""
     files = [[4] * 4 + [5]]
-    assert (
-        _copied(make((files, {}), padded=True, why=None, block_rows=4))
-        == [(4, True)] * 4 + [(2, False), (3, False)]
-    )
+    assert _copied(make((files, {}), padded=True, why=None, block_rows=4)) == [(4, True)] * 4 + [(2, False), (3, False)]
     assert _copied(make((files, {}), padded=True, why=None, block_rows=9)) == [(8, True), (8, True), (5, True)]
     assert _copied(make((files, {}), why=None, block_bytes=16)) == [(4, True)] * 4 + [
         (1, False),
@@ -149,3 +146,9 @@ def test_only_what_is_known_to_be_whole_is_copied(make):
         assert _copied(made) == [(4, False)] * 2
     computed = make(([[4, 4]], {"columns": (("id", "id + 1"),)}), padded=True, why=None, block_rows=4)
     assert _copied(computed) == [(4, False)] * 2
+
+
+def test_row_groups_of_which_nothing_is_kept_are_not_copied_with_their_neighbours():
+    """They end a run that is copied; what is cut goes on behind them."""
+    assert list(cut_file([2, 0, 2, 2], [True, False, True, True], 10, 10)) == [(0, 2, True), (2, 4, True)]
+    assert list(cut_file([2, 0, 2], [False] * 3, 10, 10)) == [(0, 4, False)]

@@ -74,6 +74,10 @@ def test_files_are_named_as_their_readers_know_them(make):
     assert paths("c0ffee", "hf://datasets/ns/x@c0ffee/a b/1.parquet") == ["a b/1.parquet"]
     assert paths(None, "s3://bucket/x/1.parquet") == ["s3://bucket/x/1.parquet"]
     assert paths(None, "/home/me/x/1.parquet") == ["1.parquet"]
+    assert paths("c0ffee", "hf://datasets/ns/x@c0ffee/a/1.parquet", "/home/me/2.parquet") == [
+        "a/1.parquet",
+        "2.parquet",
+    ]
     assert paths(None, "/home/me/x/1.parquet", "/home/me/y/z/2.parquet") == ["x/1.parquet", "y/z/2.parquet"]
 
 

@@ -152,7 +152,9 @@ def test_default_blocks_of_images_meet_the_gate(sources, seed):
     assert measured.buffered.adjacency < 0.005
 
 
-@pytest.mark.parametrize(("buffer_rows", "lengths"), [(200, [4_000] * 16), (1_000, [10_666] * 6), (90_000, [32_000] * 2)])
+@pytest.mark.parametrize(
+    ("buffer_rows", "lengths"), [(200, [4_000] * 16), (1_000, [10_666] * 6), (90_000, [32_000] * 2)]
+)
 def test_a_large_mix_is_seen_through_stretches(buffer_rows, lengths):
     """Beyond the cap the buffer is simulated on evenly spaced parts, long ones for a large buffer: the work is bounded."""
     parts = quality._stretches(_balanced(16), buffer_rows, 64_000)
