@@ -75,7 +75,7 @@ def two(repo):
     return names
 
 
-@pytest.mark.parametrize("shuffle", ["blocks", "rows"])
+@pytest.mark.parametrize("shuffle", ["blocks", pytest.param("rows", marks=pytest.mark.long)])
 def test_the_bytes_do_not_depend_on_tasks_or_their_failures(spark, hub, repo, two, written, monkeypatch, shuffle):
     """On one core, on two with a task that fails at its end, in eight tasks at a time, in pieces of any size: the same files."""
     sources = f"dataset: {two[0]}", f"{{dataset: {two[1]}, where: id % 5 <> 0, take: 70, repeat: 1.5}}"

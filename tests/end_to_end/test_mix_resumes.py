@@ -143,6 +143,7 @@ def test_a_build_that_is_killed_again_and_again_goes_on(hub, repo, written, whol
     assert len(titles) == 2
 
 
+@pytest.mark.long
 def test_a_build_into_a_folder_goes_on_too(hub, written, whole, tmp_path):
     """Killed when some files are finished: the next run makes the others, and nothing is left but the mix."""
     wanted, _ = whole("rows")

@@ -225,7 +225,7 @@ def test_a_mix_is_exactly_the_rows_that_its_plan_says(model, number):
 
 @pytest.mark.long
 @seed(2)
-@settings(QUICK, max_examples=1_000, derandomize=False)
+@settings(QUICK, max_examples=500, derandomize=False)
 @given(models(), st.integers(0, 99))
 def test_many_mixes_are_exactly_the_rows_that_their_plans_say(model, number):
     """The same for longer."""
