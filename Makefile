@@ -9,15 +9,15 @@ INSTALLED := $(VENV)/installed
 quickstart: $(INSTALLED)
 	$(BIN)/pipeline quickstart
 
-# Two halves side by side, as both wait much: the core, and what needs Spark. Each prints when it is done.
+# Two halves side by side, as both wait much, about as long. Each prints when it is done.
 test: $(INSTALLED)
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-core test-spark
 
 test-core: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not long" tests/pipeline
+	$(BIN)/python -m pytest -m "not long" tests/pipeline tests/end_to_end
 
 test-spark: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not long" tests/end_to_end tests/jobs tests/spark_datasource
+	$(BIN)/python -m pytest -m "not long" tests/jobs tests/spark_datasource
 
 test-long: $(INSTALLED)
 	$(BIN)/python -m pytest
