@@ -57,6 +57,7 @@ def run(folder: Path) -> None:
     _prepare(folder)
     os.environ["HF_HOME"] = str(folder.absolute() / "cache")
     os.environ["HF_XET_CACHE"] = str(folder.absolute() / "cache" / "xet")
+    os.environ["MPLCONFIGDIR"] = str(folder.absolute() / "cache" / "matplotlib")
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ.pop("HF_TOKEN", None)
     with _hub(folder / "hub") as hub:
