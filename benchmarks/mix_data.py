@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,35 +110,19 @@ def _write(part: Path, name: str, source: Source, tables: Iterator[pa.Table], la
         writers = {}
         for layout in layouts:
             (part / layout).mkdir(parents=True, exist_ok=True)
-            writers[layout] = stack.enter_context(_opened(part / layout / name, source, layout))
+            writers[layout] = stack.enter_context(closing(_opened(part / layout / name, source, layout)))
         for table in tables:
             for writer in writers.values():
                 writer.write(table)
 
 
-def _opened(path: Path, source: Source, layout: str) -> _Writer:
+def _opened(path: Path, source: Source, layout: str) -> _Foreign | _Blocks:
     if layout == FOREIGN:
         return _Foreign(path, _schema(source.kind), GROUP_BYTES[source.number % len(GROUP_BYTES)])
     return _Blocks(path, _schema(source.kind), 1 if layout == SINGLE else BLOCK_ROWS[source.kind])
 
 
-class _Writer:
-    """Takes tables of any length; a context manager."""
-
-    def write(self, table: pa.Table) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Blocks(_Writer):
+class _Blocks:
     """Our layout, as whoever publishes with it writes it."""
 
     def __init__(self, path: Path, schema: pa.Schema, rows: int) -> None:
@@ -163,7 +147,7 @@ class _Blocks(_Writer):
         self._sink.close()
 
 
-class _Foreign(_Writer):
+class _Foreign:
     """What pyarrow writes by default, but with row groups of about so many bytes as they are in the file, and no more."""
 
     def __init__(self, path: Path, schema: pa.Schema, group_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Build a mix with Spark: open the sources, count, plan, build the shards in tasks, publish in one commit.
+"""Build a mix: open the sources, count, plan, build the shards in Spark's tasks or in processes, publish in one commit.
 
 Also a program for `spark-submit`: `spark-submit jobs/build_mix.py mix.yaml --output hf://datasets/ns/name`.
 """
@@ -49,14 +49,13 @@ def build_mix(
     """
     started = time.monotonic()
     opened = open_all(recipe, endpoint, mode, allow_code=allow_code, min_chunks=min_chunks)
-    if (done := _already(opened, mode, apply, started)) is not None:
+    known = _recalled(opened)
+    if (done := _already(opened, known, mode, apply, started)) is not None:
         return done
-    if master is None and "PYSPARK_GATEWAY_PORT" not in os.environ and (plan := _without_exchange(opened)):
-        if apply is not None:
-            apply.check_plan(plan)
-        return build_planned(None, opened, plan, started)
+    if known and master is None and not _is_submitted() and not any(plan.exchange for plan in known.splits):
+        return build_planned(None, opened, known, started)
     with spark_session(f"mix {recipe.target}", master=master) as spark:
-        return _build(spark, opened, apply, started)
+        return _build(spark, opened, known, apply, started)
 
 
 def build_with(
@@ -70,7 +69,8 @@ def build_with(
     """As `build_mix`, in a session that is there."""
     started = time.monotonic()
     opened = open_all(recipe, endpoint, mode, allow_code=allow_code)
-    return _already(opened, mode, None, started) or _build(spark, opened, None, started)
+    known = _recalled(opened)
+    return _already(opened, known, mode, None, started) or _build(spark, opened, known, None, started)
 
 
 def plan_only(
@@ -92,15 +92,23 @@ def plan_only(
     return opened, plan
 
 
-def _already(opened: Opened, mode: Mode | None, apply: PlanFile | None, started: float) -> Built | None:
+def _already(
+    opened: Opened, known: MixPlan | None, mode: Mode | None, apply: PlanFile | None, started: float
+) -> Built | None:
     """What is there, if the target has this very mix; said before Spark starts, where all counts are known."""
     if apply is not None:
         check_applies(apply, opened)
-    plan = _recalled(opened) if opened.target.records else None
-    if plan is not None and opened.target.holds(plan.id):
-        return Built(plan=plan, seconds=time.monotonic() - started, commit=opened.target.head, repeated=True)
+        if known is not None:
+            apply.check_plan(known)
+    if known is not None and opened.target.holds(known.id):
+        return _repeated(opened, known, started)
     check_mode(opened.recipe, opened.target, mode)
     return None
+
+
+def _is_submitted() -> bool:
+    """Whether spark-submit runs this program, and has said which master."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def _recalled(opened: Opened) -> MixPlan | None:
@@ -109,20 +117,17 @@ def _recalled(opened: Opened) -> MixPlan | None:
     return opened.plan(lambda *_: sources) if all(source.exact for source in sources) else None
 
 
-def _without_exchange(opened: Opened) -> MixPlan | None:
-    """The plan, if all counts are known and each shard can be built by itself."""
-    plan = _recalled(opened)
-    return None if plan is None or any(one.exchange for one in plan.splits) else plan
-
-
-def _build(spark: SparkSession, opened: Opened, apply: PlanFile | None, started: float) -> Built:
-    target = opened.target
+def _build(spark: SparkSession, opened: Opened, known: MixPlan | None, apply: PlanFile | None, started: float) -> Built:
+    if known is not None:
+        return build_planned(spark, opened, known, started)
     plan = apart(lambda: opened.plan(partial(count_rows, spark=spark)))
     if apply is not None:
         apply.check_plan(plan)
-    if target.holds(plan.id):
-        return _repeated(opened, plan, started)
-    return build_planned(spark, opened, plan, started)
+    return (
+        _repeated(opened, plan, started)
+        if opened.target.holds(plan.id)
+        else build_planned(spark, opened, plan, started)
+    )
 
 
 def build_planned(spark: SparkSession | None, opened: Opened, plan: MixPlan, started: float) -> Built:

@@ -151,7 +151,9 @@ def _read(
 @click.option("--split", help="Split.  [default: all]")
 @click.option("--revision", help="Branch, tag or commit.  [default: main]")
 @click.option("--overwrite", is_flag=True, help="Replace the rows that the target's splits have.")
-@click.option("--master", metavar="URL", help="Spark's master.  [default: all cores of this machine]")
+@click.option(
+    "--master", metavar="URL", help="Spark's master.  [default: all cores of this machine, without Spark where it can]"
+)
 @endpoint_option
 def convert(
     source: str,

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import console
-from jobs.build_mix import build_with
+from jobs.build_mix import build_mix
 from jobs.publish_mix import Built
-from jobs.session import check_java, spark_session
 from pipeline.errors import NotFoundError
 from pipeline.hub.listing import list_files
 from pipeline.hub.repo import find_token, normalise_endpoint, parse_ref
@@ -38,11 +37,8 @@ def convert(
     wanted: Conversion, *, endpoint: str | None = None, overwrite: bool = False, master: str | None = None
 ) -> list[Built]:
     """Convert the dataset, one commit for each split. Raises what building a mix raises, NotFoundError for no such split."""
-    check_java()
-    recipes = _recipes(wanted, endpoint)
     mode = Mode.OVERWRITE if overwrite else None
-    with spark_session(f"convert {wanted.source}", master=master) as spark:
-        return [build_with(spark, recipe, endpoint=endpoint, mode=mode) for recipe in recipes]
+    return [build_mix(recipe, endpoint=endpoint, mode=mode, master=master) for recipe in _recipes(wanted, endpoint)]
 
 
 def _recipes(wanted: Conversion, endpoint: str | None) -> list[Recipe]:

@@ -19,17 +19,17 @@ import pyarrow as pa
 
 from pipeline.ahead import one_ahead
 from pipeline.errors import CorruptFileError
-from pipeline.hub.ranges import open_file
 from pipeline.hub.repo import Secret
-from pipeline.hub.upload import FIRST_BYTES, ShardReceipt
+from pipeline.hub.upload import ShardReceipt
 from pipeline.mix.block_footers import group_ends, read_block_footers
 from pipeline.mix.blocks import Block
 from pipeline.mix.files import SourceFile
 from pipeline.mix.plan import Plan, groups_of
+from pipeline.mix.priming import prime
 from pipeline.mix.reading import as_mix, group_rows, read_tasks
 from pipeline.parquet.fetch import Fetch
 from pipeline.parquet.footer import Footer
-from pipeline.parquet.layout import FIRST_CHUNK_BYTES, Kind, Layout
+from pipeline.parquet.layout import Kind, Layout
 from pipeline.parquet.rowgroup_copy import RawGroup, copy_ranges
 from pipeline.parquet.scan import decode_group, fetch_groups
 from pipeline.parquet.task import ScanOptions, ScanTask
@@ -42,7 +42,6 @@ _OPTIONS = ScanOptions(prefetch_bytes=64 << 20)
 class CopiedBlock:
     """A block to copy raw: its row groups, and which of their columns are which of the mix's."""
 
-    block: Block
     groups: Sequence[RawGroup]
     columns: dict[str, str]
     constants: dict[str, pa.Scalar]
@@ -63,7 +62,7 @@ def build_shard(
     plan: Plan, shard: int, blocks: Sequence[Block], token: Secret | None, store: ShardStore
 ) -> ShardReceipt:
     """Build a shard in block order; `plan` need not have its blocks. Raises CorruptFileError for other rows than planned."""
-    _prime(plan, blocks, token, store)
+    prime(plan, blocks, token, store)
     return _write(plan, shard, read_blocks(plan, blocks, token), store, identity=_identity(plan, blocks))
 
 
@@ -80,7 +79,7 @@ def write_rows(
         return _write(plan, shard, tables, store, identity=identity)
     blocks = plan.blocks[slice(*plan.block_bounds[shard : shard + 2])]
     copied = [block for block in blocks if block.copied]
-    _prime(plan, copied, token, store)
+    prime(plan, copied, token, store)
     exchanged = _regroup(batches, (block.rows for block in blocks if not block.copied), plan.schema)
     with closing(read_blocks(plan, copied, token)) as raw:
         parts = (next(raw) if block.copied else _next_rows(exchanged, block, shard) for block in blocks)
@@ -222,7 +221,7 @@ def _copied(plan: Plan, block: Block, groups: Sequence[RawGroup]) -> CopiedBlock
     if plan.recipe.source_column is not None:
         constants[plan.recipe.source_column] = pa.scalar(source.name, pa.string())
     typed = {name: value.cast(plan.schema.field(name).type) for name, value in constants.items()}
-    return CopiedBlock(block=block, groups=groups, columns=columns, constants=typed)
+    return CopiedBlock(groups=groups, columns=columns, constants=typed)
 
 
 def _cut_run(plan: Plan, run: _Run, groups: Iterable[tuple[int, Iterable[pa.RecordBatch]]]) -> Iterator[pa.Table]:
@@ -280,24 +279,6 @@ def _regroup(batches: Iterable[pa.RecordBatch], sizes: Iterator[int], schema: pa
                 kept, missing = [], next(sizes, 0)
     if kept:
         yield pa.Table.from_batches(kept, schema)
-
-
-def _prime(plan: Plan, blocks: Sequence[Block], token: Secret | None, store: ShardStore) -> None:
-    """Let the upload find what the Hub has of the files that blocks are copied from: a machine that did not upload them does not
-    know their chunks, and asks the Hub's index for the first one of a file only.
-    """
-    copied = (block for block in blocks if block.copied and plan.sources[block.source].on_hub)
-    files = {file.file.uri: file for file in (_file(plan, block) for block in copied)}
-    store.prime(files, lambda uri: _first_bytes(files[uri], token))
-
-
-def _first_bytes(file: SourceFile, token: Secret | None) -> bytes:
-    """Enough for the first chunk; of a file in blocks, whose first pad ends it, exactly that, so that nothing is stored."""
-    reader = open_file(file.file, token)
-    try:
-        return bytes(reader.read(0, min(FIRST_CHUNK_BYTES if file.padded else FIRST_BYTES, file.file.size)))
-    finally:
-        reader.close()
 
 
 def _file(plan: Plan, block: Block) -> SourceFile:
