@@ -12,10 +12,12 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
 
 from pipeline.errors import DatasetError, SetupError
 from pipeline.hub.repo import Secret
@@ -59,7 +61,8 @@ def build_here(
         initargs=(shared, os.getpid()),
     )
     try:
-        futures = [pool.submit(_build_one, n, plan.blocks[bounds[n] : bounds[n + 1]]) for n in pending]
+        with _without_ctrl_c():
+            futures = [pool.submit(_build_one, n, plan.blocks[bounds[n] : bounds[n + 1]]) for n in pending]
         for future in as_completed(futures):
             stored.value.append(future.result())
     except BrokenProcessPool as err:
@@ -75,9 +78,19 @@ def build_here(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that begin here never see Ctrl-C, from their first moment on: who began them says what it means."""
+    resource_tracker.ensure_running()  # or it would begin in here, and lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(shared: bytes, parent: int) -> None:
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who began it says what Ctrl-C means
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _work = pickle.loads(shared)  # noqa: S301 - our own
 
